@@ -1,0 +1,1 @@
+"""When: one DAG a file, wiring only."""

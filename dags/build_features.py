@@ -1,0 +1,72 @@
+"""Builds marts, features and labels as of the date with dbt.
+
+**What it does.** One dbt build a layer, through Cosmos: `build_marts` (staging, intermediate, marts), `build_features`
+(features, labels, training examples), `build_reporting` (views for BI). Each build runs the models and their tests;
+a failed test stops what comes after it.
+
+**Safe to clear?** Yes. Marts hold all that landed; a date's features are deleted and written again in one transaction.
+
+**When it is late or red.** The log names the model or test. `python -m local dbt build --select <model>` runs it alone.
+
+**Who waits for it.** `retrain_models` and `score_users`, through the asset `features.feat_user_behaviour`.
+"""
+
+from datetime import datetime, timezone
+
+from airflow.sdk import DAG, PartitionedAssetTimetable
+from dags.assets import LANDED_SESSIONS, USER_FEATURES
+from cosmos import ProfileConfig
+from cosmos.constants import InvocationMode
+from cosmos.operators.local import DbtBuildLocalOperator
+from dags.stages import DEFAULT_ARGUMENTS, PROJECT_FOLDER, as_of_date_of
+
+DBT_PROJECT = PROJECT_FOLDER / "dbt_project"
+
+
+def pass_settings(context, operator) -> None:
+    """Give dbt the settings of this very run, so that a changed rekindle.toml needs no restart of Airflow."""
+    from warehouse.settings import load_settings
+
+    settings = load_settings()
+    operator.vars = settings.dbt_vars(as_of_date_of(context))
+    operator.env = settings.dbt_environment()
+
+
+def build_layer(task_id: str, select: str, **arguments) -> DbtBuildLocalOperator:
+    """One dbt build of the models that `select` names, as one task."""
+    return DbtBuildLocalOperator(
+        task_id=task_id,
+        project_dir=str(DBT_PROJECT),
+        profile_config=ProfileConfig(
+            profile_name="rekindle",
+            target_name="warehouse",
+            profiles_yml_filepath=DBT_PROJECT / "profiles.yml",
+        ),
+        select=select,
+        interceptors=[pass_settings],
+        invocation_mode=InvocationMode.DBT_RUNNER,
+        install_deps=False,
+        append_env=True,
+        # Cosmos would emit assets of its own, named after host and port; ours are in assets.py.
+        emit_datasets=False,
+        should_store_compiled_sql=False,
+        **arguments,
+    )
+
+
+with DAG(
+    dag_id="build_features",
+    doc_md=__doc__,
+    schedule=PartitionedAssetTimetable(assets=LANDED_SESSIONS),
+    start_date=datetime(2018, 1, 1, tzinfo=timezone.utc),
+    catchup=False,
+    # Two dates at once would rebuild the same marts.
+    max_active_runs=1,
+    default_args=DEFAULT_ARGUMENTS,
+    tags=["rekindle", "dbt"],
+) as dag:
+    build_marts = build_layer("build_marts", "path:models/staging path:models/intermediate path:models/marts")
+    build_features = build_layer("build_features", "path:models/features", outlets=[USER_FEATURES])
+    build_reporting = build_layer("build_reporting", "path:models/reporting")
+
+    build_marts >> build_features >> build_reporting
