@@ -11,13 +11,14 @@ a failed test stops what comes after it.
 **Who waits for it.** `retrain_models` and `score_users`, through the asset `features.feat_user_behaviour`.
 """
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from airflow.sdk import DAG, PartitionedAssetTimetable
-from dags.assets import LANDED_SESSIONS, USER_FEATURES
 from cosmos import ProfileConfig
 from cosmos.constants import InvocationMode
 from cosmos.operators.local import DbtBuildLocalOperator
+
+from dags.assets import LANDED_SESSIONS, USER_FEATURES
 from dags.stages import DEFAULT_ARGUMENTS, PROJECT_FOLDER, as_of_date_of
 
 DBT_PROJECT = PROJECT_FOLDER / "dbt_project"
@@ -58,7 +59,7 @@ with DAG(
     dag_id="build_features",
     doc_md=__doc__,
     schedule=PartitionedAssetTimetable(assets=LANDED_SESSIONS),
-    start_date=datetime(2018, 1, 1, tzinfo=timezone.utc),
+    start_date=datetime(2018, 1, 1, tzinfo=UTC),
     catchup=False,
     # Two dates at once would rebuild the same marts.
     max_active_runs=1,

@@ -1,7 +1,8 @@
 """Lands the day's source files in the warehouse and checks that the batch as a whole is fit.
 
-**What it does.** `land_source` checks the source's files against the source contract and puts every row into `raw.<table>` or, with the reason, into `quarantine.rows`; `validate_landed` checks volume, freshness
-and ranges and stops the chain when a critical expectation fails.
+**What it does.** `land_source` checks the source's files against the source contract and puts every row into
+`raw.<table>` or, with the reason, into `quarantine.rows`; `validate_landed` checks volume, freshness and ranges and
+stops the chain when a critical expectation fails.
 
 **Safe to clear?** Yes. Landing the same files twice changes nothing, and the partition key is the as_of_date.
 
@@ -11,9 +12,10 @@ then the run is cleared. Rows in `quarantine.rows` do not stop the chain; look a
 **Who waits for it.** `build_features`, through the asset `raw.sessions`.
 """
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from airflow.sdk import DAG, CronPartitionTimetable, task
+
 from dags.assets import LANDED_SESSIONS
 from dags.stages import DEFAULT_ARGUMENTS, run_stage
 
@@ -22,7 +24,7 @@ with DAG(
     doc_md=__doc__,
     # A day is complete at midnight UTC; two hours are left for files that arrive late.
     schedule=CronPartitionTimetable("0 2 * * *", timezone="UTC", key_format="%Y-%m-%d"),
-    start_date=datetime(2018, 1, 1, tzinfo=timezone.utc),
+    start_date=datetime(2018, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
     default_args=DEFAULT_ARGUMENTS,

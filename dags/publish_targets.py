@@ -5,15 +5,16 @@
 
 **Safe to clear?** Yes. The same date gives the same rows. A date older than the published one is not published again.
 
-**When it is late or red.** The old targets stay in place. The log of `validate_predictions` names each failed expectation
-and why it is there.
+**When it is late or red.** The old targets stay in place. The log of `validate_predictions` names each failed
+expectation and why it is there.
 
 **Who waits for it.** Marketing's views, the API, the dashboard and delivery, through the asset `marketing.targets`.
 """
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from airflow.sdk import DAG, PartitionedAssetTimetable, task
+
 from dags.assets import DECISIONS, TARGETS
 from dags.stages import DEFAULT_ARGUMENTS, run_stage
 
@@ -21,7 +22,7 @@ with DAG(
     dag_id="publish_targets",
     doc_md=__doc__,
     schedule=PartitionedAssetTimetable(assets=DECISIONS),
-    start_date=datetime(2018, 1, 1, tzinfo=timezone.utc),
+    start_date=datetime(2018, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
     default_args=DEFAULT_ARGUMENTS,

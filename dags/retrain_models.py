@@ -6,14 +6,15 @@ it when it beats the champion on the same later data.
 
 **Safe to clear?** Yes. A model's version is a hash of what it learned: the same data gives the same version.
 
-**When it is late or red.** The old champion stays in place; `score_users` for the date waits. Clear the run when mended.
+**When it is late or red.** The old champion stays in place; `score_users` for the date waits. Clear the run once mended.
 
 **Who waits for it.** `score_users`, through the asset `predictions.model_versions`.
 """
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from airflow.sdk import DAG, PartitionedAssetTimetable, task
+
 from dags.assets import MODEL_VERSIONS, USER_FEATURES
 from dags.stages import DEFAULT_ARGUMENTS, run_stage
 
@@ -21,7 +22,7 @@ with DAG(
     dag_id="retrain_models",
     doc_md=__doc__,
     schedule=PartitionedAssetTimetable(assets=USER_FEATURES),
-    start_date=datetime(2018, 1, 1, tzinfo=timezone.utc),
+    start_date=datetime(2018, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
     default_args=DEFAULT_ARGUMENTS,

@@ -11,9 +11,10 @@ inactive user one decision within budget, capacity, consent and control groups.
 **Who waits for it.** `publish_targets`, through the asset `predictions.decisions`.
 """
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from airflow.sdk import DAG, PartitionedAssetTimetable, task
+
 from dags.assets import DECISIONS, MODEL_VERSIONS, USER_FEATURES
 from dags.stages import DEFAULT_ARGUMENTS, run_stage
 
@@ -21,7 +22,7 @@ with DAG(
     dag_id="score_users",
     doc_md=__doc__,
     schedule=PartitionedAssetTimetable(assets=USER_FEATURES & MODEL_VERSIONS),
-    start_date=datetime(2018, 1, 1, tzinfo=timezone.utc),
+    start_date=datetime(2018, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
     default_args=DEFAULT_ARGUMENTS,

@@ -1,4 +1,4 @@
-"""How a task calls our code: the date comes from the run's partition key, the report goes to XCom and the asset event."""
+"""How a task calls our code: the date is the run's partition key, the report goes to XCom and the asset event."""
 
 from __future__ import annotations
 
@@ -21,11 +21,7 @@ DEFAULT_ARGUMENTS = {
     "retry_delay": timedelta(seconds=10),
     # Our own errors are ValueErrors: bad data or bad settings do not get better by waiting. A lost connection does.
     "retry_policy": ExceptionRetryPolicy(
-        rules=[
-            RetryRule(
-                exception=ValueError, action=RetryAction.FAIL, reason="a person has to change something"
-            )
-        ]
+        rules=[RetryRule(exception=ValueError, action=RetryAction.FAIL, reason="a person has to change something")]
     ),
 }
 
