@@ -1,0 +1,1 @@
+"""How does it all run on one machine? Embedded Postgres, Airflow's processes, sample data, `make run`."""
