@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
+import pandas as pd
 import pytest
 
 from local.samples import complete_journey, prepare_sample, sample_names
@@ -64,8 +65,8 @@ def test_keys_are_unique_and_present(folder: Path, table: str, key: str) -> None
 def test_money_is_exact_and_only_baskets_without_value_lack_a_payment(folder: Path) -> None:
     assert scalar(folder, "select typeof(amount) from {payments} limit 1") == "DECIMAL(12,2)"
     assert scalar(folder, "select min(amount) > 0 from {payments}") is True
-    # The sum of all purchase lines of the wheel, to the cent.
-    assert str(scalar(folder, "select sum(amount) from {payments}")) == "4596039.19"
+    lines = pd.read_parquet(complete_journey.data_folder() / "transactions.parquet", columns=["sales_value"])
+    assert float(str(scalar(folder, "select sum(amount) from {payments}"))) == round(lines.sales_value.sum(), 2)
 
 
 def test_five_campaigns_are_open_on_the_default_date(folder: Path) -> None:
@@ -93,9 +94,9 @@ def test_everybody_registers_before_the_first_purchase_of_the_same_day(folder: P
 def test_only_mailed_households_redeem_and_none_before_the_basket(folder: Path) -> None:
     query = "select count(*) from {responses} anti join {exposures} using (event_id, user_id)"
     assert scalar(folder, query) == 0
-    query = """select count(*) from {responses} r inner join {sessions} s
-        on r.user_id = s.user_id and r.responded_at = s.started_at"""
-    assert scalar(folder, query) == 2_102
+    query = """select count(*) from {responses} as responses anti join {sessions} as sessions
+        on responses.user_id = sessions.user_id and responded_at = started_at"""
+    assert scalar(folder, query) == 0
 
 
 def test_every_campaign_can_take_more_households_than_it_took(folder: Path) -> None:
