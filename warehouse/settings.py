@@ -1,0 +1,288 @@
+"""The one place that reads `rekindle.toml` and the environment.
+
+Nothing is cached: a long-running process that calls `load_settings` again follows a changed file or source.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, is_dataclass
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, cast, get_args, get_origin, get_type_hints
+
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+
+__all__ = ["Alerts", "Caps", "Settings", "SettingsError", "ValueWeights", "load_settings"]
+
+PROJECT_FOLDER = Path(__file__).resolve().parents[1]
+FILE_NAME = "rekindle.toml"
+SAMPLE_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+class SettingsError(ValueError):
+    """A setting is unknown, missing or wrong; the message names the file, the key and what is allowed."""
+
+
+@dataclass(frozen=True)
+class Between:
+    """What a number in rekindle.toml may be: from `lowest` to `highest`."""
+
+    lowest: int
+    highest: int
+
+
+Days = Annotated[int, Between(1, 3650)]
+Share = Annotated[float, Between(0, 1)]
+
+
+@dataclass(frozen=True)
+class Caps:
+    """How often a user may be contacted: at most `contacts_per_user` times within `days` days."""
+
+    contacts_per_user: Annotated[int, Between(1, 1000)]
+    days: Days
+
+
+@dataclass(frozen=True)
+class ValueWeights:
+    """How much value beyond the horizon counts when users are chosen, each from 0 to 1."""
+
+    lifetime_value: Share
+    social_influence: Share
+
+
+@dataclass(frozen=True)
+class Alerts:
+    """Limits beyond which somebody is warned."""
+
+    quarantined_share: Share
+    stale_after_days: Days
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything a run depends on besides the data and its as_of_date.
+
+    The first group are the keys of rekindle.toml, where each is explained; `budget` is None where there is no limit.
+    `source` is the path of a data folder or the name of a sample. `warehouse_url` and `tracking_uri` are empty as
+    long as nothing is set up.
+    """
+
+    inactive_after_days: Days
+    return_window_days: Days
+    conversion_window_days: Days
+    value_horizon_days: Days
+    event_lookahead_days: Annotated[int, Between(0, 3650)]
+    retrain_after_days: Days
+    budget: Annotated[Decimal | None, Between(0, 10**15)]
+    holdout_share: Share
+    control_share: Share
+    exploration_share: Share
+    seed: Annotated[int, Between(0, 2**31 - 1)]
+    caps: Caps
+    value_weights: ValueWeights
+    alerts: Alerts
+
+    project_folder: Path
+    state_folder: Path
+    # Both may hold a password: never in a log line that prints the settings.
+    warehouse_url: str = field(repr=False)
+    tracking_uri: str = field(repr=False)
+    source: str
+
+    @property
+    def source_folder(self) -> Path:
+        """The folder whose files are landed: the source itself, or where the sample of that name is written."""
+        if SAMPLE_NAME.fullmatch(self.source):
+            return self.state_folder / "samples" / self.source
+        return Path(self.source).expanduser()
+
+    def dbt_vars(self, as_of_date: date) -> dict[str, int | str]:
+        """Return the variables every dbt command gets: each key in days, and the date as YYYY-MM-DD."""
+        return {
+            "as_of_date": as_of_date.isoformat(),
+            "inactive_after_days": self.inactive_after_days,
+            "return_window_days": self.return_window_days,
+            "conversion_window_days": self.conversion_window_days,
+            "value_horizon_days": self.value_horizon_days,
+            "event_lookahead_days": self.event_lookahead_days,
+        }
+
+    def dbt_environment(self) -> dict[str, str]:
+        """Return what dbt_project/profiles.yml reads from the environment.
+
+        Raises:
+            SettingsError: no warehouse is known, or its address cannot be read.
+        """
+        address = connection_parameters(self.warehouse_url)
+        return {
+            "REKINDLE_DBT_HOST": str(address.get("host", "localhost")),
+            "REKINDLE_DBT_PORT": str(address.get("port", 5432)),
+            "REKINDLE_DBT_USER": str(address.get("user", "postgres")),
+            "REKINDLE_DBT_DATABASE": str(address.get("dbname", address.get("user", "postgres"))),
+            "REKINDLE_DBT_SSLMODE": str(address.get("sslmode", "prefer")),
+            # dbt keeps variables with this prefix out of its logs.
+            "DBT_ENV_SECRET_PASSWORD": str(address.get("password", "")),
+            "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        }
+
+
+def load_settings(data_folder: Path | None = None) -> Settings:
+    """Read the settings of this moment.
+
+    Args:
+        data_folder: the source folder, where it is not the one that was set up (`REKINDLE_SOURCE` or the state
+            folder's file `source`).
+
+    Raises:
+        SettingsError: a file cannot be read, a key is unknown or missing, or a value is not allowed.
+    """
+    state_folder = Path(os.environ.get("REKINDLE_STATE") or PROJECT_FOLDER / ".rekindle").expanduser().absolute()
+    surroundings: dict[str, Any] = {
+        "project_folder": PROJECT_FOLDER,
+        "state_folder": state_folder,
+        "warehouse_url": normalised_url(_first_known("WAREHOUSE_URL", state_folder / "warehouse.url")),
+        "tracking_uri": _first_known("MLFLOW_TRACKING_URI", state_folder / "mlflow.url"),
+        "source": str(data_folder) if data_folder else _first_known("REKINDLE_SOURCE", state_folder / "source"),
+    }
+    top_file = PROJECT_FOLDER / FILE_NAME
+    values = _read_file(top_file)
+    missing = _missing_key(values, Settings)
+    if missing is not None:
+        raise SettingsError(f"{top_file}: the key {missing} is missing; put it back, the git history has its value.")
+    settings = Settings(**_as_fields(values), **surroundings)
+    override_file = settings.source_folder / FILE_NAME
+    if surroundings["source"] and override_file != top_file and override_file.exists():
+        settings = Settings(**_as_fields(_merged(values, _read_file(override_file))), **surroundings)
+    return settings
+
+
+def normalised_url(url: str) -> str:
+    """Return the address as libpq reads it, without the driver that SQLAlchemy writes into its own."""
+    return re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql://", url)
+
+
+def connection_parameters(url: str) -> dict[str, Any]:
+    """Split the address of a warehouse into host, port, user, password, dbname and so on.
+
+    Raises:
+        SettingsError: the address is empty or no address of a Postgres.
+    """
+    if not url:
+        raise SettingsError("No warehouse is known yet: type `make run`, or set WAREHOUSE_URL.")
+    try:
+        return dict(conninfo_to_dict(url))
+    except ProgrammingError as error:
+        # The address may hold a password, so it is not repeated here.
+        raise SettingsError(
+            "The address of the warehouse cannot be read: WAREHOUSE_URL must look like "
+            "postgresql://user:password@host:5432/database."
+        ) from error
+
+
+def _first_known(variable: str, file: Path) -> str:
+    value = os.environ.get(variable, "").strip()
+    if value:
+        return value
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise SettingsError(
+            f"{file} cannot be read ({error.strerror}): give it to yourself, or set {variable}."
+        ) from error
+
+
+def _read_file(file: Path) -> dict[str, Any]:
+    """Read one rekindle.toml and check every key and value in it."""
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{file} cannot be read ({error.strerror}).") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{file} is not UTF-8: save it in that encoding.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{file} is not valid TOML: {error}.") from error
+    return _checked(values, Settings, file, "")
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key of rekindle.toml: a table of further keys, or a number."""
+
+    kind: type
+    limits: Between | None
+    is_optional: bool
+
+
+def _keys_of(shape: type) -> dict[str, Key]:
+    """Read the keys of a settings class from its annotations; fields that no file sets are left out."""
+    keys: dict[str, Key] = {}
+    for name, hint in get_type_hints(shape, include_extras=True).items():
+        if is_dataclass(hint):
+            keys[name] = Key(cast(type, hint), None, is_optional=False)
+        elif get_origin(hint) is Annotated:
+            declared, limits = get_args(hint)
+            choices = get_args(declared) or (declared,)
+            keys[name] = Key(choices[0], limits, is_optional=type(None) in choices)
+    return keys
+
+
+def _checked(values: Mapping[str, Any], shape: type, file: Path, prefix: str) -> dict[str, Any]:
+    keys = _keys_of(shape)
+    checked: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in keys:
+            raise SettingsError(f"{file}: unknown key {prefix}{name}; the keys are {', '.join(keys)}.")
+        key = keys[name]
+        if key.limits is not None:
+            checked[name] = _checked_number(value, key.kind, key.limits, f"{file}: {prefix}{name}")
+        elif isinstance(value, dict):
+            checked[name] = _checked(value, key.kind, file, f"{name}.")
+        else:
+            raise SettingsError(f"{file}: {name} = {value!r} is not allowed; it is a table, written as [{name}].")
+    return checked
+
+
+def _checked_number(value: Any, kind: type, limits: Between, where: str) -> int | float | Decimal:
+    is_number = isinstance(value, int) if kind is int else isinstance(value, int | float)
+    if not is_number or isinstance(value, bool) or not limits.lowest <= value <= limits.highest:
+        noun = "a whole number" if kind is int else "a number"
+        raise SettingsError(
+            f"{where} = {value!r} is not allowed; it must be {noun} from {limits.lowest} to {limits.highest}."
+        )
+    # Through text, so that 0.1 stays 0.1 where it is money.
+    return Decimal(str(value)) if kind is Decimal else kind(value)
+
+
+def _missing_key(values: Mapping[str, Any], shape: type) -> str | None:
+    for name, key in _keys_of(shape).items():
+        if key.limits is None:
+            below = _missing_key(values.get(name, {}), key.kind)
+            if below is not None:
+                return f"{name}.{below}"
+        elif name not in values and not key.is_optional:
+            return name
+    return None
+
+
+def _merged(values: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(values)
+    for name, value in override.items():
+        merged[name] = {**merged[name], **value} if isinstance(value, dict) else value
+    return merged
+
+
+def _as_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn checked values into arguments of `Settings`."""
+    found: dict[str, Any] = {}
+    for name, key in _keys_of(Settings).items():
+        found[name] = values.get(name) if key.limits is not None else key.kind(**values[name])
+    return found
