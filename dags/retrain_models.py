@@ -6,7 +6,7 @@ it when it beats the champion on the same later data.
 
 **Safe to clear?** Yes. A model's version is a hash of what it learned: the same data gives the same version.
 
-**When it is late or red.** The old champion stays in place; `score_users` for the date waits. Clear the run once mended.
+**When it is late or red.** The old champion stays in place; `score_users` waits. Clear the run when mended.
 
 **Who waits for it.** `score_users`, through the asset `predictions.model_versions`.
 """
