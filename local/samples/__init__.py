@@ -12,7 +12,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-__all__ = ["Sample", "find_sample", "prepare_sample", "sample_names"]
+from warehouse.settings import Settings
+
+__all__ = ["Sample", "find_sample", "prepare_sample", "prepare_source", "sample_names"]
 
 _VERSION_FILE = ".sample_version"
 
@@ -78,3 +80,19 @@ def prepare_sample(name: str, samples_folder: Path, **options: Any) -> Path:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder
+
+
+def prepare_source(settings: Settings) -> Path:
+    """Return the folder that is to be landed, writing the sample's files first where the source is a sample.
+
+    Raises:
+        ValueError: when the source is neither a sample nor a folder.
+    """
+    if settings.source in sample_names():
+        return prepare_sample(settings.source, settings.source_folder.parent)
+    if not settings.source_folder.is_dir():
+        raise ValueError(
+            f"There is no data folder {settings.source_folder}: give DATA=<folder> or one of the samples "
+            f"{', '.join(sample_names())}."
+        )
+    return settings.source_folder

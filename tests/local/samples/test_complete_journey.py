@@ -8,7 +8,8 @@ import duckdb
 import pandas as pd
 import pytest
 
-from local.samples import complete_journey, prepare_sample, sample_names
+from local.samples import complete_journey, prepare_sample, prepare_source, sample_names
+from warehouse.settings import load_settings
 
 
 @pytest.fixture(scope="module")
@@ -148,3 +149,16 @@ def test_an_unknown_sample_is_named_with_the_known_ones(tmp_path: Path) -> None:
     assert "complete_journey" in sample_names()
     with pytest.raises(ValueError, match="complete_journey"):
         prepare_sample("no_such_sample", tmp_path)
+
+
+def test_a_source_is_a_sample_by_name_or_a_folder_that_exists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REKINDLE_STATE", str(tmp_path))
+    monkeypatch.setattr(complete_journey, "write_source", lambda folder: folder.mkdir())
+    monkeypatch.setenv("REKINDLE_SOURCE", "complete_journey")
+    assert prepare_source(load_settings()) == tmp_path / "samples" / "complete_journey"
+    folder = tmp_path / "mine"
+    monkeypatch.setenv("REKINDLE_SOURCE", str(folder))
+    with pytest.raises(ValueError, match=r"no data folder .*mine"):
+        prepare_source(load_settings())
+    folder.mkdir()
+    assert prepare_source(load_settings()) == folder
