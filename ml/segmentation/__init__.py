@@ -1,0 +1,7 @@
+"""Who the users are: segments with names, rules in words, and assignment of anybody without fitting again."""
+
+from ml.segmentation.errors import SegmentationError
+from ml.segmentation.matching import RefitReport
+from ml.segmentation.segmenter import SegmentProfile, UserSegmenter
+
+__all__ = ["RefitReport", "SegmentProfile", "SegmentationError", "UserSegmenter"]

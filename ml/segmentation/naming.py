@@ -1,0 +1,125 @@
+"""Business names for segments, taken from what sets a segment apart."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+# Below this difference (standard deviations between the segment's mean and everybody's) nothing sets a segment apart.
+NOTABLE = 0.25
+# How much a fact about nearly everybody in a segment weighs against differences in degree.
+FACT = 0.8
+TYPICAL = "Typical users"
+EVERYBODY = "All users"
+
+
+@dataclass(frozen=True)
+class Theme:
+    """What a family of features is about, and how marketing calls users who are high or low in it.
+
+    Attributes:
+        pattern: regular expression over feature names; the first theme that matches takes the feature.
+        high: name of users with high values.
+        low: name of users with low values.
+    """
+
+    pattern: str
+    high: str
+    low: str
+
+
+# Order matters: special topics stand before general ones. A new kind of feature adds a line; without one the feature's
+# own words make the name.
+THEMES: tuple[Theme, ...] = (
+    Theme(r"(pay|purchase|spend|deposit).* is missing", "Users who never paid", "Payers"),
+    Theme(r"refund", "Users who send things back", "Keepers"),
+    Theme(r"weekend", "Weekend visitors", "Weekday visitors"),
+    Theme(r"night|evening", "Night visitors", "Daytime visitors"),
+    Theme(r"friend|social|guild", "Social users", "Loners"),
+    Theme(r"coupon|discount|redemption|bonus|bargain|promotion", "Bargain seekers", "Full-price users"),
+    Theme(r"respon|took_part|participat", "Event fans", "Event sceptics"),
+    Theme(r"contact|exposure|invit|received", "Often invited users", "Rarely invited users"),
+    Theme(r"days_since_last_(pay|purchase|deposit)", "Payers of long ago", "Recent payers"),
+    Theme(r"days_since|inactive|recency", "Long-gone users", "Recently lapsed users"),
+    Theme(r"tenure|age_days|days_since_regist", "Long-standing users", "Newcomers"),
+    Theme(r"gap|rhythm|interval", "Occasional visitors", "Users with a steady rhythm"),
+    Theme(
+        r"(pay|purchase|deposit|spend|money|revenue).*(mean|average)", "Former big-ticket buyers", "Small-ticket buyers"
+    ),
+    Theme(
+        r"(pay|purchase|deposit|spend|money|revenue).*amount|spend|revenue|lifetime",
+        "Former big spenders",
+        "Small spenders",
+    ),
+    Theme(r"(pay|purchase|deposit|order)", "Former frequent buyers", "Rare payers"),
+    Theme(r"duration|minutes|seconds|hours", "Long stayers", "Brief visitors"),
+    Theme(r"search|view|click|interaction|page", "Curious browsers", "Users who do not browse"),
+    Theme(r"categor|kinds|distinct|breadth|variety", "Explorers", "Users of one thing"),
+    Theme(r"session|active_days|visit|activity", "Former frequent visitors", "Rare visitors"),
+    Theme(r"mobile|phone", "Mobile users", "Users at a desk"),
+    Theme(r"(^|_)age(_|$)|birth", "Older users", "Younger users"),
+)
+
+
+def in_words(feature: str) -> str:
+    """A feature's name as a person would say it: payments_amount_90d -> payments amount (90 days)."""
+    words = re.sub(r"_(\d+)d\b", r" (\1 days)", feature)
+    return words.replace("_", " ")
+
+
+def name_segments(
+    differences: np.ndarray,
+    features: Sequence[str],
+    taken: Sequence[str] = (),
+    never_paid: Sequence[bool] = (),
+    paid_once: Sequence[bool] = (),
+) -> list[str]:
+    """Give each segment the name of what sets it apart most, no name twice.
+
+    Args:
+        differences: shape (segments, features): mean of the segment minus mean of all, in standard deviations.
+        features: names of the features.
+        taken: names that other segments bear already.
+        never_paid: per segment, whether hardly anybody in it ever paid.
+        paid_once: per segment, whether its payers typically paid exactly once.
+
+    Returns:
+        One name per segment. Names go where they fit best overall (an assignment problem), so that two segments of
+        spenders do not both fight for the same word.
+    """
+    count = len(differences)
+    if count == 0:
+        return []
+    if count == 1 and not taken:
+        return [EVERYBODY]
+    fits: dict[str, np.ndarray] = {TYPICAL: np.full(count, NOTABLE)}
+    for position, feature in enumerate(features):
+        high, low = _words_for(feature)
+        column = differences[:, position]
+        for name, strength in ((high, column), (low, -column)):
+            fits[name] = np.maximum(fits.get(name, np.full(count, -np.inf)), strength)
+    for name, holds in (("Users who never paid", never_paid), ("One-time payers", paid_once)):
+        if len(holds) == count:
+            # Whether somebody ever paid matters to marketing even where it is no large difference, but it has to be so.
+            fits[name] = np.where(np.asarray(holds), np.maximum(fits.get(name, 0.0), FACT), -np.inf)
+    names = sorted(name for name in fits if name not in set(taken))
+    while len(names) < count:
+        names.append(f"{TYPICAL} {len(names) + 2}")
+    strength = np.array([fits.get(name, np.full(count, NOTABLE / 2)) for name in names]).T
+    segments, chosen = linear_sum_assignment(-np.where(np.isfinite(strength), strength, -1e6))
+    result = [""] * count
+    for segment, name in zip(segments, chosen, strict=True):
+        result[segment] = names[name]
+    return result
+
+
+def _words_for(feature: str) -> tuple[str, str]:
+    if feature.endswith(" is missing") and not re.search(THEMES[0].pattern, feature):
+        known = in_words(feature.removesuffix(" is missing"))
+        return f"Users without {known}", f"Users with {known}"
+    for theme in THEMES:
+        if re.search(theme.pattern, feature):
+            return theme.high, theme.low
+    return f"High {in_words(feature)}", f"Low {in_words(feature)}"
