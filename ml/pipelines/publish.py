@@ -1,0 +1,174 @@
+"""Stage `publish_targets`: what marketing sees changes as a whole, or not at all."""
+
+from datetime import date
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import sql
+
+from ml.contracts import StageReport
+from warehouse.door import Warehouse, relation
+from warehouse.settings import Settings
+
+TARGETS = """
+    insert into marketing.targets (
+        as_of_date, user_id, rank, segment, event_id, event_type, channel, arm, p_return, p_return_if_not_contacted,
+        uplift, p_conversion, lifetime_value, value_score, expected_incremental_value, cost, model_version, reason
+    )
+    select
+        decisions.as_of_date,
+        decisions.user_id,
+        row_number() over (order by decisions.expected_incremental_value desc, decisions.user_id collate "C"),
+        decisions.segment,
+        decisions.event_id,
+        decisions.event_type,
+        decisions.channel,
+        decisions.arm,
+        decisions.p_return,
+        scores.p_return_if_not_contacted,
+        decisions.p_return - scores.p_return_if_not_contacted,
+        decisions.p_conversion,
+        scores.lifetime_value,
+        scores.value_score,
+        decisions.expected_incremental_value,
+        decisions.cost,
+        decisions.model_version,
+        decisions.reason
+    from predictions.decisions
+    inner join predictions.user_scores as scores using (as_of_date, user_id)
+    where decisions.as_of_date = %(as_of_date)s and decisions.decision = 'target'
+    order by 3
+"""
+
+TOP_USERS = """
+    insert into marketing.top_users (
+        as_of_date, user_id, rank, segment, value_score, p_return_if_not_contacted, p_return_best, best_event_id,
+        p_conversion, lifetime_value, p_alive, social_influence, is_reachable
+    )
+    select
+        as_of_date, user_id,
+        row_number() over (order by value_score desc nulls last, user_id collate "C"),
+        segment, value_score, p_return_if_not_contacted, p_return_best, best_event_id,
+        p_conversion, lifetime_value, p_alive, social_influence, is_reachable
+    from predictions.user_scores
+    where as_of_date = %(as_of_date)s
+    order by 3
+"""
+
+SEGMENT_PROFILES = """
+    insert into marketing.segment_profiles (
+        as_of_date, segment, size, share, definition, medians, best_event_type, expected_value
+    )
+    select as_of_date, segment, size, share, definition, medians, best_event_type, expected_value
+    from predictions.segments
+    where as_of_date = %(as_of_date)s
+    order by segment
+"""
+
+# In blocks, because one text may not be longer than 1 GB. Rows are hashed in the order of their rank.
+CONTENT_HASH = """
+    select coalesce(encode(sha256(convert_to(string_agg(block_hash, '' order by block), 'UTF8')), 'hex'), '')
+    from (
+        select
+            rank / 10000 as block,
+            encode(sha256(convert_to(string_agg(cast(targets as text), E'\\n' order by rank), 'UTF8')), 'hex')
+                as block_hash
+        from marketing.targets
+        group by rank / 10000
+    ) as blocks
+"""
+
+# How the decisions of a date stand against those who should have one.
+COVERAGE = """
+    select
+        (select count(*) from predictions.plans where as_of_date = %(as_of_date)s) as plans,
+        (
+            select count(*) from features.feat_user_behaviour where as_of_date = %(as_of_date)s and is_inactive
+        ) as inactive,
+        count(*) as decided,
+        count(*) filter (where behaviour.is_inactive) as decided_inactive,
+        count(*) filter (where scores.user_id is null) as unscored
+    from predictions.decisions
+    left join features.feat_user_behaviour as behaviour using (as_of_date, user_id)
+    left join predictions.user_scores as scores using (as_of_date, user_id)
+    where decisions.as_of_date = %(as_of_date)s
+"""
+
+
+class PublishError(ValueError):
+    """What lies in predictions must not be shown to marketing; the message says what to run first."""
+
+
+def publish_targets(as_of_date: date, settings: Settings, *, may_go_back: bool = False) -> StageReport:
+    """Replace everything marketing sees by the predictions of a date, in one transaction.
+
+    The same date may be published again, and gives the same rows. A date older than the published one is left alone
+    (a backfill recomputes predictions of the past; what marketing works with must not go back): nothing is written,
+    and the report says so.
+
+    Args:
+        as_of_date: the date whose predictions are shown.
+        settings: where the warehouse is.
+        may_go_back: publish although a newer date is shown, to take back a bad plan.
+
+    Raises:
+        PublishError: there are no decisions for the date, or not one for every inactive user.
+    """
+    warehouse = Warehouse(settings.warehouse_url)
+    when = {"as_of_date": as_of_date}
+    with warehouse.transaction() as connection:
+        # Two runs that publish at once follow one another; readers are not held up.
+        connection.execute("lock table marketing.publications in share row exclusive mode")
+        newest = _row(connection, "select max(as_of_date) from marketing.publications", {})[0]
+        if newest is not None and newest > as_of_date and not may_go_back:
+            return _left_alone(as_of_date, newest)
+        _refuse_unfit(connection, as_of_date)
+        # Delete, not truncate: a reader with an open snapshot keeps seeing the old rows until the commit.
+        for table in ("targets", "top_users", "segment_profiles"):
+            connection.execute(sql.SQL("delete from {}").format(relation(f"marketing.{table}")))
+        targets = connection.execute(TARGETS, when).rowcount
+        users = connection.execute(TOP_USERS, when).rowcount
+        segments = connection.execute(SEGMENT_PROFILES, when).rowcount
+        content_hash = _row(connection, CONTENT_HASH, {})[0]
+        connection.execute("delete from marketing.publications where as_of_date >= %(as_of_date)s", when)
+        connection.execute(
+            "insert into marketing.publications (as_of_date, targets, sha256) values (%s, %s, %s)",
+            (as_of_date, targets, content_hash),
+        )
+    return StageReport(
+        stage="publish_targets",
+        as_of_date=as_of_date,
+        rows=targets,
+        messages=(f"{targets} targets, {users} ranked users and {segments} segments are what marketing sees now.",),
+        details={"targets": targets, "top_users": users, "segments": segments, "sha256": content_hash},
+    )
+
+
+def _row(connection: psycopg.Connection[Any], statement: LiteralString, parameters: dict[str, Any]) -> tuple[Any, ...]:
+    """The only row of a query that always gives one."""
+    return tuple(connection.execute(statement, parameters).fetchone() or ())
+
+
+def _left_alone(as_of_date: date, newest: date) -> StageReport:
+    """The report of a date that is older than what marketing sees."""
+    return StageReport(
+        stage="publish_targets",
+        as_of_date=as_of_date,
+        rows=0,
+        messages=(f"Marketing already sees {newest}; the older {as_of_date} was not published over it.",),
+    )
+
+
+def _refuse_unfit(connection: psycopg.Connection[Any], as_of_date: date) -> None:
+    """Stop before anything is written when decisions are missing, doubled or without a score."""
+    plans, inactive, decided, decided_inactive, unscored = _row(connection, COVERAGE, {"as_of_date": as_of_date})
+    # A plan without decisions is what a date leaves on which every user is active.
+    if plans == 0 or (decided == 0 and inactive > 0):
+        raise PublishError(f"There are no decisions for {as_of_date}: run score_users for that date first.")
+    if not inactive == decided == decided_inactive:
+        raise PublishError(
+            f"{inactive} users are inactive on {as_of_date}, but {decided} have a decision ({decided_inactive} of them "
+            "inactive): run score_users for that date again."
+        )
+    if unscored:
+        raise PublishError(f"{unscored} users with a decision on {as_of_date} have no score: run score_users again.")

@@ -1,0 +1,218 @@
+"""One decision for every inactive user: the rules on figures alone, without a warehouse."""
+
+import math
+from datetime import date
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ml.contracts import ResponseMatrix
+from ml.experiments import holdout_salt, is_in_share
+from ml.pipelines.decisions import DecisionRules, Decisions, Population, decide, expected_costs
+
+AS_OF = date(2018, 1, 2)
+RULES = DecisionRules(
+    budget=None,
+    holdout_share=0.05,
+    control_share=0.1,
+    exploration_share=0.1,
+    contacts_per_user=3,
+    contact_days=28,
+    seed=7,
+)
+
+
+def rules(**changes) -> DecisionRules:
+    return DecisionRules(**(vars(RULES) | changes))
+
+
+def world(
+    users: int, events: int, seed: int = 0, *, has_evidence: bool = True
+) -> tuple[ResponseMatrix, np.ndarray, Population]:
+    """A matrix, values and a population at random; some users are silent, capped or were exposed before."""
+    random = np.random.default_rng(seed)
+    capacity = random.choice([np.nan, 0.0, 3.0, 10.0], events)
+    matrix = ResponseMatrix(
+        as_of_date=AS_OF,
+        user_ids=np.array([f"user {number:05d}" for number in range(users)], dtype=object),
+        events=pd.DataFrame(
+            {
+                "event_id": [f"e{number}" for number in range(events)],
+                "event_type": "type",
+                "title": [f"Event {number}" for number in range(events)],
+                "reward_cost": random.choice([0.0, 1.5], events),
+                "contact_cost": random.choice([0.0, 0.25], events),
+                "capacity_left": capacity,
+            }
+        ),
+        p_return=random.uniform(0.1, 0.6, (users, events)),
+        p_return_if_not_contacted=random.uniform(0.0, 0.2, users),
+        p_conversion=random.uniform(0.1, 0.9, (users, events)),
+        p_conversion_if_not_contacted=random.uniform(0.1, 0.9, users),
+        revenue=np.full((users, events), 10.0),
+        revenue_if_not_contacted=np.full(users, 10.0),
+        model_version="abc",
+    )
+    population = Population(
+        channel=random.choice(np.array(["", "mail", "email"], dtype=object), users),
+        recent_contacts=random.choice([0, 1, 2, 3, 5], users),
+        already_exposed=random.random((users, events)) < 0.3,
+        segment=np.full(users, "quiet", dtype=object),
+        has_evidence=has_evidence,
+    )
+    return matrix, random.normal(1.0, 1.0, (users, events)).round(3), population
+
+
+def chosen_costs(matrix: ResponseMatrix, frame: pd.DataFrame) -> pd.Series:
+    """Expected cost of each chosen pair, controls included."""
+    planned = frame["event_id"].notna()
+    columns = pd.Index(matrix.events["event_id"]).get_indexer(frame.loc[planned, "event_id"])
+    return pd.Series(expected_costs(matrix)[np.flatnonzero(planned), columns])
+
+
+@given(
+    users=st.integers(0, 60),
+    events=st.integers(0, 4),
+    seed=st.integers(0, 10**6),
+    budget=st.one_of(st.none(), st.floats(0, 30)),
+    shares=st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1)),
+    has_evidence=st.booleans(),
+)
+@settings(max_examples=150, deadline=None)
+def test_limits_and_rights_hold_for_every_user(users, events, seed, budget, shares, has_evidence) -> None:
+    matrix, values, population = world(users, events, seed, has_evidence=has_evidence)
+    chosen_rules = rules(
+        budget=budget, holdout_share=shares[0], control_share=shares[1], exploration_share=shares[2], seed=seed
+    )
+    decisions = decide(matrix, values, population, chosen_rules)
+    frame = decisions.frame
+    assert frame["user_id"].tolist() == matrix.user_ids.tolist()
+    assert frame["decision"].isin(["target", "control", "holdout", "suppressed", "no_event"]).all()
+    assert (frame["reason"] != "").all()
+    check_rights(matrix, population, chosen_rules, frame)
+    planned = frame[frame["event_id"].notna()]
+    assert set(planned["decision"]) <= {"target", "control"}
+    assert budget is None or math.fsum(chosen_costs(matrix, frame)) <= budget + 1e-9
+    assert budget is None or math.fsum(frame["cost"]) <= budget + 1e-9
+    places = matrix.events.set_index("event_id")["capacity_left"].fillna(np.inf)
+    assert all(count <= places[event] for event, count in planned["event_id"].value_counts().items())
+    assert (frame.loc[frame["decision"] != "target", "cost"] == 0).all()
+
+
+def check_rights(matrix: ResponseMatrix, population: Population, used: DecisionRules, frame: pd.DataFrame) -> None:
+    """Nobody held out, silent, capped or exposed to the event before is among the chosen."""
+    planned = frame["event_id"].notna().to_numpy()
+    if matrix.events.empty:
+        assert not planned.any()
+        assert (frame["decision"] == "no_event").all()
+        return
+    held = is_in_share(holdout_salt(used.seed), used.holdout_share, matrix.user_ids)
+    assert ((frame["decision"] == "holdout") == held).all()
+    assert not planned[population.channel == ""].any()
+    assert not planned[population.recent_contacts >= used.contacts_per_user].any()
+    columns = pd.Index(matrix.events["event_id"]).get_indexer(frame["event_id"])
+    assert not population.already_exposed[planned, columns[planned]].any()
+
+
+def test_the_same_again_is_the_same_to_the_byte() -> None:
+    first, second = (decide(*world(500, 3), rules(budget=40.0)).frame.to_csv() for _ in range(2))
+    assert first == second
+
+
+def free_world(users: int, events: int = 2) -> tuple[ResponseMatrix, np.ndarray, Population]:
+    """Everybody may be invited to everything and there is a place for all."""
+    matrix, values, population = world(users, events)
+    matrix.events["capacity_left"] = np.nan
+    population.channel[:] = "mail"
+    population.recent_contacts[:] = 0
+    population.already_exposed[:] = False
+    return matrix, values, population
+
+
+def test_shares_come_out_as_set_and_controls_are_like_targets() -> None:
+    matrix, values, population = free_world(40_000)
+    values[:] = 1.0 + values * 0.01
+    decisions = decide(matrix, values, population, RULES)
+    frame = decisions.frame
+    share = frame["decision"].value_counts(normalize=True)
+    assert share["holdout"] == pytest.approx(0.05, abs=0.005)
+    assert share["control"] == pytest.approx(0.95 * 0.1, abs=0.006)
+    assert (frame["arm"] == "random").mean() == pytest.approx(0.95 * 0.1, abs=0.006)
+    for arm in ("targeted", "random"):
+        of_arm = frame[frame["arm"] == arm]
+        assert (of_arm["decision"] == "control").mean() == pytest.approx(0.1, abs=0.02)
+    assert (frame.loc[frame["decision"].isin(["target", "control"]), "propensity"] == 0.9).all()
+    assert (frame.loc[frame["arm"] == "random", "selection_probability"] == 0.5).all()
+    assert (frame.loc[frame["arm"] == "targeted", "selection_probability"] == 1.0).all()
+
+
+def test_the_event_that_adds_most_is_chosen_and_the_reason_says_why() -> None:
+    matrix, values, population = free_world(3)
+    values[:] = [[2.0, 1.0], [-1.0, -0.5], [0.5, 3.0]]
+    frame = decide(matrix, values, population, rules(holdout_share=0.0, control_share=0.0, exploration_share=0.0)).frame
+    assert frame["decision"].tolist() == ["target", "no_event", "target"]
+    assert frame["event_id"].tolist()[0::2] == ["e0", "e1"]
+    assert frame["reason"][0].startswith("Event 0 adds 2.00")
+    assert "Next best: Event 1 with 1.00" in frame["reason"][0]
+    assert frame["reason"][0].endswith("Over mail.")
+    assert "No event adds value: the best, Event 1, would change -0.50" in frame["reason"][1]
+    assert frame["channel"].tolist()[0] == "mail"
+    assert frame["expected_incremental_value"].tolist()[0::2] == [2.0, 3.0]
+
+
+def reasons_of(**changes) -> Decisions:
+    matrix, values, population = free_world(1)
+    values[:] = 1.0
+    for name, value in changes.items():
+        getattr(population, name)[:] = value
+    return decide(matrix, values, population, rules(holdout_share=0.0, control_share=0.0, exploration_share=0.0))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"channel": ""}, "No marketing consent for any channel."),
+        ({"recent_contacts": 4}, "Contacted 4 times in 28 days; at most 3."),
+        ({"already_exposed": True}, "Already exposed to every open event (2)."),
+    ],
+)
+def test_the_suppressed_are_told_why(changes: dict, reason: str) -> None:
+    frame = reasons_of(**changes).frame
+    assert frame["decision"].tolist() == ["suppressed"]
+    assert frame["reason"].tolist() == [reason]
+
+
+def test_without_an_open_event_nobody_gets_one_and_nobody_is_held_out() -> None:
+    frame = decide(*world(50, 0), RULES).frame
+    assert (frame["decision"] == "no_event").all()
+    assert set(frame["reason"]) == {"No event is open on 2018-01-02."}
+
+
+def test_a_cold_start_draws_everybody_at_random_with_known_chances() -> None:
+    matrix, values, population = free_world(2_000, events=4)
+    values[:] = -1.0
+    cold = Population(**(vars(population) | {"has_evidence": False}))
+    frame = decide(matrix, values, cold, rules(budget=100.0)).frame
+    planned = frame[frame["event_id"].notna()]
+    assert len(planned) > 50
+    assert set(planned["arm"]) == {"random"}
+    assert planned["selection_probability"].between(0.25, 1.0).all()
+    assert planned["reason"].str.contains("nobody was exposed to anything yet").all()
+
+
+def test_a_budget_that_binds_is_spent_on_those_who_bring_most() -> None:
+    matrix, values, population = free_world(300, events=1)
+    matrix.events[["reward_cost", "contact_cost"]] = [0.0, 1.0]
+    frame = decide(
+        matrix,
+        values,
+        population,
+        rules(budget=20.0, holdout_share=0.0, control_share=0.0, exploration_share=0.0),
+    ).frame
+    targets = frame["decision"] == "target"
+    assert targets.sum() == 20
+    assert values[targets.to_numpy(), 0].min() >= np.sort(values[:, 0])[-20]
+    assert frame.loc[~targets & (values[:, 0] > 0), "reason"].str.contains("bring").all()
