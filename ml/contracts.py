@@ -33,7 +33,9 @@ class ResponseMatrix:
 
     Arrays are float64 of shape (users, events) unless said otherwise; a row belongs to `user_ids[row]`, a column to
     `events.event_id[column]`. `p_return_if_not_contacted` and what follows from it do not depend on the event and
-    have shape (users,).
+    have shape (users,). `events` has the columns of `features.open_events` and `evidence` (randomised, adjusted,
+    insufficient), in the order of event_id. `uplift_low` and `uplift_high` are the 95 % interval of p_return -
+    p_return_if_not_contacted. `value_of_a_return` is what a return is credited with beyond the horizon, shape (users,).
     """
 
     as_of_date: date
@@ -46,3 +48,6 @@ class ResponseMatrix:
     revenue: np.ndarray
     revenue_if_not_contacted: np.ndarray
     model_version: str
+    uplift_low: np.ndarray | None = None
+    uplift_high: np.ndarray | None = None
+    value_of_a_return: np.ndarray | None = None

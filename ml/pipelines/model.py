@@ -1,0 +1,74 @@
+"""The scoring model: everything that is learned about users, in one artefact with one version."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from ml.registry import ModelRegistry, ModelVersion, RegistryError
+from ml.response import ConversionModel, ReturnModel, RevenueModel
+from ml.segmentation import UserSegmenter
+from warehouse.door import Warehouse
+from warehouse.settings import Settings
+
+__all__ = ["MODEL_NAME", "ScoringModel", "load_champion", "open_registry"]
+
+MODEL_NAME = "scoring"
+
+
+@dataclass(frozen=True)
+class ScoringModel:
+    """Return, conversion and revenue of a user, and the segments; `segmenter` is None where nobody was inactive."""
+
+    returns: ReturnModel
+    conversions: ConversionModel
+    revenues: RevenueModel
+    segmenter: UserSegmenter | None
+
+    def to_state(self) -> dict[str, Any]:
+        """Return everything learned as arrays, JSON values and model bytes."""
+        return {
+            "returns": self.returns.to_state(),
+            "conversions": self.conversions.to_state(),
+            "revenues": self.revenues.to_state(),
+            "segmenter": None if self.segmenter is None else self.segmenter.to_state(),
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> "ScoringModel":
+        """Rebuild the model from `to_state`."""
+        segmenter = state["segmenter"]
+        return cls(
+            returns=ReturnModel.from_state(state["returns"]),
+            conversions=ConversionModel.from_state(state["conversions"]),
+            revenues=RevenueModel.from_state(state["revenues"]),
+            segmenter=None if segmenter is None else UserSegmenter.from_state(segmenter),
+        )
+
+
+def open_registry(warehouse: Warehouse, settings: Settings) -> ModelRegistry:
+    """Return the registry of this installation."""
+    return ModelRegistry(warehouse, settings.state_folder / "models", settings.tracking_uri)
+
+
+def load_champion(
+    warehouse: Warehouse, as_of_date: date, settings: Settings
+) -> tuple[ScoringModel, ModelVersion, tuple[str, ...]]:
+    """Load the version in charge on a date, or the last one before it that can be loaded.
+
+    Returns:
+        the model, its version, and sentences on versions that were passed over.
+
+    Raises:
+        RegistryError: no version can be loaded.
+    """
+    registry = open_registry(warehouse, settings)
+    messages: list[str] = []
+    for version in registry.promoted(MODEL_NAME, as_of_date):
+        try:
+            return ScoringModel.from_state(registry.load(version)), version, tuple(messages)
+        except RegistryError as error:
+            messages.append(f"Fell back to an earlier model. {error}")
+    if messages:
+        raise RegistryError(" ".join(messages))
+    raise RegistryError(f"No model was trained by {as_of_date}: run retrain_models for that date first.")

@@ -1,0 +1,227 @@
+"""Reads users, examples and open events from the feature tables. Training and scoring read features by this code alone.
+
+Every relation `features.feat_user_<topic>` is found in the catalogue and joined by its grain: a new feature is SQL and
+YAML, no Python.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ml.response import Examples
+from warehouse.door import Warehouse
+
+__all__ = [
+    "FeatureCatalogue",
+    "PipelineError",
+    "TrainingRows",
+    "read_event_features",
+    "read_inactive_users",
+    "read_open_events",
+    "read_reachable_users",
+    "read_training_rows",
+]
+
+_KEYS = ("user_id", "as_of_date", "event_type")
+_NO_FEATURE_SUFFIXES = ("_at", "_date", "_id")
+_NUMERIC_TYPES = {"smallint", "integer", "bigint", "numeric", "real", "double precision", "boolean"}
+_TEXT_TYPES = {"text", "character varying"}
+
+
+class PipelineError(RuntimeError):
+    """A stage cannot run on what is in the warehouse; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class FeatureCatalogue:
+    """The feature relations and their feature columns, in a fixed order.
+
+    Attributes:
+        user_columns: columns by relation of grain (user_id, as_of_date).
+        event_columns: columns by relation of grain (user_id, as_of_date, event_type).
+    """
+
+    user_columns: dict[str, list[str]]
+    event_columns: dict[str, list[str]]
+
+    @classmethod
+    def read(cls, warehouse: Warehouse) -> "FeatureCatalogue":
+        """Look up what feature relations there are.
+
+        Raises:
+            PipelineError: there are none, or two of them have a column of the same name.
+        """
+        columns = warehouse.read_frame(
+            "select table_name::text as relation, column_name::text as name, data_type::text as kind"
+            " from information_schema.columns where table_schema = 'features' and table_name like 'feat\\_user\\_%'"
+            " order by table_name, ordinal_position"
+        )
+        user_columns: dict[str, list[str]] = {}
+        event_columns: dict[str, list[str]] = {}
+        owners: dict[str, str] = {}
+        for relation, group in columns.groupby("relation", sort=True):
+            target = event_columns if "event_type" in set(group["name"]) else user_columns
+            target[str(relation)] = []
+            for name, kind in zip(group["name"], group["kind"], strict=True):
+                if name in _KEYS or name.startswith("_") or name.endswith(_NO_FEATURE_SUFFIXES):
+                    continue
+                if kind not in _NUMERIC_TYPES | _TEXT_TYPES:
+                    continue
+                if name in owners:
+                    raise PipelineError(
+                        f"features.{relation} and features.{owners[name]} both have a column {name}: rename one."
+                    )
+                owners[name] = str(relation)
+                target[str(relation)].append(str(name))
+        if not user_columns:
+            raise PipelineError("There are no feature tables (features.feat_user_...): run build_features first.")
+        return cls(user_columns, event_columns)
+
+    @property
+    def user_names(self) -> list[str]:
+        """Names of the user features, in order."""
+        return [name for names in self.user_columns.values() for name in names]
+
+    @property
+    def event_names(self) -> list[str]:
+        """Names of the features towards a type of event, in order."""
+        return [name for names in self.event_columns.values() for name in names]
+
+    def joins(self, keys: str, *, with_event_features: bool) -> tuple[str, str]:
+        """Return the select list and the joins that add the features to a relation `keys` of the same grain."""
+        parts: list[tuple[dict[str, list[str]], tuple[str, ...]]] = [(self.user_columns, ("user_id", "as_of_date"))]
+        if with_event_features:
+            parts.append((self.event_columns, _KEYS))
+        selected, joined = [], []
+        for relations, grain in parts:
+            for relation, names in relations.items():
+                selected += [f'{relation}."{name}"' for name in names]
+                conditions = " and ".join(f"{relation}.{key} = {keys}.{key}" for key in grain)
+                joined.append(f"left join features.{relation} on {conditions}")
+        return "".join(f", {column}" for column in selected), "\n".join(joined)
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """Past moments of inactive users whose outcome was known on a date, sorted by example_id.
+
+    Attributes:
+        keys: example_id, user_id, event_id, event_type, channel, arm, assignment_probability, as_of_date,
+            has_returned, has_converted, revenue_amount, is_conversion_known.
+        features: user features from before the moment, same rows.
+        event_features: features towards the type of the event, same rows.
+    """
+
+    keys: pd.DataFrame
+    features: pd.DataFrame
+    event_features: pd.DataFrame
+
+    def returns(self) -> Examples:
+        """Every moment, with 1 where the user returned within the window."""
+        return self._examples(np.ones(len(self.keys), dtype=bool), "has_returned")
+
+    def conversions(self) -> Examples:
+        """Moments with a return whose conversion window has closed, with 1 where the user paid."""
+        return self._examples(self._returned(), "has_converted")
+
+    def revenues(self) -> Examples:
+        """Moments with a return and a payment, with the payments within the value horizon (not below 0)."""
+        return self._examples(self._returned() & _truth(self.keys["has_converted"]), "revenue_amount")
+
+    def _returned(self) -> np.ndarray:
+        known = _truth(self.keys["is_conversion_known"]) & self.keys["has_converted"].notna().to_numpy()
+        return known & _truth(self.keys["has_returned"])
+
+    def _examples(self, rows: np.ndarray, outcome: str) -> Examples:
+        keys = self.keys[rows].reset_index(drop=True)
+        values = keys[outcome].to_numpy(dtype=np.float64, na_value=0.0)
+        return Examples(
+            features=self.features[rows].reset_index(drop=True),
+            event_features=self.event_features[rows].reset_index(drop=True),
+            user_ids=keys["user_id"].to_numpy(dtype=object),
+            event_types=keys["event_type"].astype(object).where(keys["event_type"].notna(), "").to_numpy(dtype=object),
+            is_exposed=(keys["arm"] == "treated").to_numpy(dtype=bool),
+            assignment_probability=keys["assignment_probability"].to_numpy(dtype=np.float64, na_value=np.nan),
+            reference_days=keys["as_of_date"].to_numpy().astype("datetime64[D]").astype(np.int64),
+            outcome=np.maximum(values, 0.0),
+        )
+
+
+def read_training_rows(warehouse: Warehouse, as_of_date: date) -> TrainingRows:
+    """Read all past moments of inactive users whose return window had closed by `as_of_date`, with their features."""
+    catalogue = FeatureCatalogue.read(warehouse)
+    selected, joined = catalogue.joins("examples", with_event_features=True)
+    frame = warehouse.read_frame(
+        "select examples.example_id, examples.user_id, examples.event_id, examples.event_type, examples.channel,"
+        " examples.arm, examples.assignment_probability, examples.as_of_date, examples.has_returned,"
+        " examples.has_converted, examples.revenue_amount,"
+        " coalesce(examples.conversion_known_at <= %(as_of_date)s, false) as is_conversion_known"
+        f"{selected} from features.training_examples as examples {joined}"
+        " where examples.is_inactive and examples.return_known_at <= %(as_of_date)s"
+        " and examples.has_returned is not null"
+        ' order by examples.example_id collate "C"',
+        {"as_of_date": as_of_date},
+    )
+    key_names = [name for name in frame.columns if name not in {*catalogue.user_names, *catalogue.event_names}]
+    return TrainingRows(frame[key_names], frame[catalogue.user_names], frame[catalogue.event_names])
+
+
+def read_inactive_users(warehouse: Warehouse, as_of_date: date) -> pd.DataFrame:
+    """Read the features of every user inactive on a date: index user_id, sorted; one column a feature.
+
+    Raises:
+        PipelineError: nobody has features on that date.
+    """
+    catalogue = FeatureCatalogue.read(warehouse)
+    is_built = warehouse.scalar(
+        "select exists (select from features.feat_user_behaviour where as_of_date = %s)", (as_of_date,)
+    )
+    if not is_built:
+        raise PipelineError(
+            f"No user has features on {as_of_date}: the date is before all data, or build_features has not run for it."
+        )
+    selected, joined = catalogue.joins("users", with_event_features=False)
+    frame = warehouse.read_frame(
+        f"select users.user_id{selected} from features.feat_user_behaviour as users {joined}"
+        ' where users.as_of_date = %s and users.is_inactive order by users.user_id collate "C"',
+        (as_of_date,),
+    )
+    return frame.set_index("user_id")
+
+
+def read_event_features(warehouse: Warehouse, as_of_date: date, event_type: str, user_ids: pd.Index) -> pd.DataFrame:
+    """Read the features of users towards one type of event: one row per user of `user_ids`, in that order."""
+    catalogue = FeatureCatalogue.read(warehouse)
+    joined = pd.DataFrame(index=user_ids)
+    for relation, names in catalogue.event_columns.items():
+        columns = "".join(f', "{name}"' for name in names)
+        frame = warehouse.read_frame(
+            f"select user_id{columns} from features.{relation} where as_of_date = %s and event_type = %s",
+            (as_of_date, event_type),
+        )
+        joined = joined.join(frame.set_index("user_id"))
+    return joined
+
+
+def read_open_events(warehouse: Warehouse, as_of_date: date) -> pd.DataFrame:
+    """Read the events that users can be invited to on a date, sorted by event_id."""
+    return warehouse.read_frame(
+        "select event_id, event_type, title, starts_at, ends_at, reward_cost, contact_cost, capacity_left"
+        ' from features.open_events where as_of_date = %s order by event_id collate "C"',
+        (as_of_date,),
+    )
+
+
+def read_reachable_users(warehouse: Warehouse, as_of_date: date) -> set[Any]:
+    """Read who may be contacted over at least one channel on a date."""
+    frame = warehouse.read_frame(
+        "select distinct user_id from features.eligible_user_channels where as_of_date = %s", (as_of_date,)
+    )
+    return set(frame["user_id"])
+
+
+def _truth(column: pd.Series) -> np.ndarray:
+    return column.astype("boolean").fillna(False).to_numpy(dtype=bool)

@@ -1,0 +1,96 @@
+"""Stage: learn from past moments who returns, pays and how much, and find segments - when it is due."""
+
+from collections.abc import Mapping
+from datetime import date, timedelta
+from typing import TypeVar
+
+from ml.contracts import StageReport
+from ml.pipelines.model import MODEL_NAME, ScoringModel, open_registry
+from ml.pipelines.reading import TrainingRows, read_inactive_users, read_training_rows
+from ml.registry import RegistryError
+from ml.response import ConversionModel, Examples, OutcomeModel, ReturnModel, RevenueModel
+from ml.segmentation import UserSegmenter
+from warehouse.door import Warehouse
+from warehouse.settings import Settings
+
+__all__ = ["fit_scoring_model", "train_models"]
+
+# Two threads: the figure is part of the version, because sums of floats depend on how they are split.
+_THREADS = 2
+_Model = TypeVar("_Model", bound=OutcomeModel)
+
+
+def train_models(as_of_date: date, settings: Settings) -> StageReport:
+    """Train a version on what was known on a date, unless one is fresh enough.
+
+    A version is fresh for `retrain_after_days` after its own date. The first version is promoted at once;
+    a later one if it beats the champion.
+    """
+    warehouse = Warehouse(settings.warehouse_url)
+    registry = open_registry(warehouse, settings)
+    messages: list[str] = []
+    champion = registry.champion(MODEL_NAME, as_of_date)
+    newest = registry.newest(MODEL_NAME, as_of_date)
+    fresh_from = as_of_date - timedelta(days=settings.retrain_after_days)
+    if champion is not None and newest is not None and newest.as_of_date > fresh_from:
+        try:
+            registry.load(champion)
+        except RegistryError as error:
+            messages.append(f"The champion cannot be used, so it is trained anew. {error}")
+        else:
+            sentence = (
+                f"Nothing was trained: version {newest.version} of {newest.as_of_date} is younger than "
+                f"{settings.retrain_after_days} days."
+            )
+            return StageReport("train_models", as_of_date, 0, (sentence,), {"version": champion.version})
+    rows = read_training_rows(warehouse, as_of_date)
+    model, metrics, sentences = fit_scoring_model(warehouse, as_of_date, rows, settings)
+    version = registry.save(
+        MODEL_NAME,
+        model.to_state(),
+        as_of_date=as_of_date,
+        parameters={
+            "seed": settings.seed,
+            "threads": _THREADS,
+            "examples": len(rows.keys),
+            "features": rows.features.shape[1] + rows.event_features.shape[1],
+            "return_uplift_model": model.returns.uplift_.chosen,
+            "return_model": model.returns.baseline_.learner.name,
+            "conversion_model": model.conversions.baseline_.learner.name,
+            "revenue_model": model.revenues.baseline_.learner.name,
+        },
+        metrics=metrics,
+        promote=True,
+    )
+    shown = ("return_roc_auc", "return_average_precision", "return_base_rate", "return_expected_calibration_error")
+    details: dict[str, float | int | str] = {
+        "version": version.version,
+        "status": version.status,
+        "return_model": model.returns.baseline_.learner.name,
+        "uplift_model": model.returns.uplift_.chosen,
+        **{name: round(metrics[name], 4) for name in shown if name in metrics},
+    }
+    return StageReport("train_models", as_of_date, len(rows.keys), (*messages, *sentences), details)
+
+
+def fit_scoring_model(
+    warehouse: Warehouse, as_of_date: date, rows: TrainingRows, settings: Settings
+) -> tuple[ScoringModel, dict[str, float], tuple[str, ...]]:
+    """Fit every part of the scoring model; return it with its metrics and sentences on what could not be learned."""
+    seeds = {"thread_count": _THREADS, "random_state": settings.seed}
+    returns = _fit(ReturnModel(**seeds), rows.returns())
+    conversions = _fit(ConversionModel(**seeds), rows.conversions())
+    revenues = _fit(RevenueModel(**seeds), rows.revenues())
+    users = read_inactive_users(warehouse, as_of_date)
+    segmenter = UserSegmenter(random_state=settings.seed).fit(users) if len(users) else None
+    metrics: dict[str, float] = {}
+    parts: Mapping[str, OutcomeModel] = {"return": returns, "conversion": conversions, "revenue": revenues}
+    for name, part in parts.items():
+        metrics |= {f"{name}_{metric}": figure for metric, figure in part.metrics_.items()}
+    messages = tuple(message for part in parts.values() for message in part.messages_)
+    return ScoringModel(returns, conversions, revenues, segmenter), metrics, messages
+
+
+def _fit(model: _Model, examples: Examples) -> _Model:
+    model.fit(examples)
+    return model

@@ -1,0 +1,14 @@
+"""Who returns, who pays afterwards and how much - with an event and without one."""
+
+from ml.response.examples import Examples, ResponseError
+from ml.response.outcome import ConversionModel, OutcomeModel, OutcomePrediction, ReturnModel, RevenueModel
+
+__all__ = [
+    "ConversionModel",
+    "Examples",
+    "OutcomeModel",
+    "OutcomePrediction",
+    "ResponseError",
+    "ReturnModel",
+    "RevenueModel",
+]

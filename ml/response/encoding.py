@@ -1,0 +1,154 @@
+"""Features to numbers: everything the encoding learns (scales, fillings, categories) is part of the model's state."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+
+from ml.response.examples import ResponseError
+
+MISSING = "missing"
+OTHER = "other"
+
+
+def is_numeric(column: pd.Series) -> bool:
+    """Tell whether a column holds numbers or truth values (all else is a category)."""
+    return bool(pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column))
+
+
+def as_numbers(column: pd.Series) -> np.ndarray:
+    """Return a column as float64 with NaN for missing and infinite values."""
+    numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    return np.where(np.isfinite(numbers), numbers, np.nan)
+
+
+def as_words(column: pd.Series) -> np.ndarray:
+    """Return a column as an array of text with a word for missing values."""
+    return column.astype(object).where(column.notna(), MISSING).astype(str).to_numpy(dtype=object)
+
+
+class FeatureEncoder:
+    """Chooses the usable columns of a frame and encodes them, the same way for one row as for a million.
+
+    Columns that are constant or empty in training are left out. Numbers become signed log(1 + |x|), because counts and
+    amounts are skewed and one huge payment must not decide a score; the gaps are filled with the training median and
+    marked by a flag. Categories become one-hot columns; rare and unseen ones share the column "other".
+
+    Args:
+        maximum_categories: categories kept per column, by frequency.
+    """
+
+    def __init__(self, maximum_categories: int = 20) -> None:
+        self.maximum_categories = maximum_categories
+
+    def fit(self, frame: pd.DataFrame) -> Self:
+        """Learn columns, medians, scales and categories from a frame of shape (rows, features)."""
+        self.numeric_names_: list[str] = []
+        self.category_names_: list[str] = []
+        self.categories_: dict[str, list[str]] = {}
+        medians, means, scales, has_gaps = [], [], [], []
+        for name in sorted(frame.columns):
+            if is_numeric(frame[name]):
+                logs = _signed_log(as_numbers(frame[name]))
+                known = logs[~np.isnan(logs)]
+                gaps = len(known) < len(logs)
+                if len(known) == 0 or (not gaps and known.min() == known.max()):
+                    continue
+                median = float(np.median(known))
+                filled = np.where(np.isnan(logs), median, logs)
+                scale = float(filled.std())
+                self.numeric_names_.append(name)
+                medians.append(median)
+                means.append(float(filled.mean()))
+                scales.append(scale if scale > 1e-12 else 1.0)
+                has_gaps.append(gaps)
+            else:
+                counts = pd.Series(as_words(frame[name])).value_counts()
+                if len(counts) < 2:
+                    continue
+                ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+                self.category_names_.append(name)
+                self.categories_[name] = [str(word) for word, _ in ordered[: self.maximum_categories]]
+        self.medians_ = np.array(medians, dtype=np.float64)
+        self.means_ = np.array(means, dtype=np.float64)
+        self.scales_ = np.array(scales, dtype=np.float64)
+        self.has_gaps_ = np.array(has_gaps, dtype=bool)
+        return self
+
+    @property
+    def names_(self) -> list[str]:
+        """Names of the columns that are used, numbers first."""
+        return [*self.numeric_names_, *self.category_names_]
+
+    def column_names(self) -> list[str]:
+        """Names of the columns of `to_matrix`, in order."""
+        gaps = [f"{name} unknown" for name, gap in zip(self.numeric_names_, self.has_gaps_, strict=True) if gap]
+        words = [f"{name} = {word}" for name in self.category_names_ for word in [*self.categories_[name], OTHER]]
+        return [*self.numeric_names_, *gaps, *words]
+
+    def to_matrix(self, frame: pd.DataFrame) -> np.ndarray:
+        """Encode for a linear model: float64 of shape (rows, len(column_names()))."""
+        self._require(frame)
+        rows = len(frame)
+        logs = np.empty((rows, len(self.numeric_names_)))
+        for position, name in enumerate(self.numeric_names_):
+            logs[:, position] = _signed_log(as_numbers(frame[name]))
+        gaps = np.isnan(logs)
+        filled = np.where(gaps, self.medians_, logs)
+        # Beyond six standard deviations a straight line is a guess; the clip keeps an outlier from owning the score.
+        scaled = np.clip((filled - self.means_) / self.scales_, -6.0, 6.0)
+        blocks = [scaled, gaps[:, self.has_gaps_].astype(np.float64)]
+        for name in self.category_names_:
+            words = as_words(frame[name])
+            known = self.categories_[name]
+            one_hot = np.zeros((rows, len(known) + 1))
+            codes = pd.Categorical(words, categories=known).codes.astype(np.int64)
+            one_hot[np.arange(rows), np.where(codes < 0, len(known), codes)] = 1.0
+            blocks.append(one_hot)
+        return np.hstack(blocks)
+
+    def to_boosting_frame(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Encode for gradient boosting: float columns with gaps left open, category columns as words."""
+        self._require(frame)
+        columns: dict[str, np.ndarray] = {name: as_numbers(frame[name]) for name in self.numeric_names_}
+        columns.update({name: as_words(frame[name]) for name in self.category_names_})
+        return pd.DataFrame(columns, index=range(len(frame)))
+
+    def to_state(self) -> dict[str, Any]:
+        """Return everything learned as arrays and JSON values."""
+        return {
+            "maximum_categories": self.maximum_categories,
+            "numeric_names": self.numeric_names_,
+            "category_names": self.category_names_,
+            "categories": self.categories_,
+            "medians": self.medians_,
+            "means": self.means_,
+            "scales": self.scales_,
+            "has_gaps": self.has_gaps_,
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """Rebuild a fitted encoder from `to_state`."""
+        encoder = cls(state["maximum_categories"])
+        encoder.numeric_names_ = list(state["numeric_names"])
+        encoder.category_names_ = list(state["category_names"])
+        encoder.categories_ = {name: list(words) for name, words in state["categories"].items()}
+        encoder.medians_ = state["medians"]
+        encoder.means_ = state["means"]
+        encoder.scales_ = state["scales"]
+        encoder.has_gaps_ = state["has_gaps"].astype(bool)
+        return encoder
+
+    def _require(self, frame: pd.DataFrame) -> None:
+        missing = [name for name in self.names_ if name not in frame.columns]
+        if missing:
+            raise ResponseError(
+                f"The features {', '.join(missing)} were used in training and are missing now; "
+                "rebuild the feature tables or retrain the models."
+            )
+
+
+def _signed_log(numbers: np.ndarray) -> np.ndarray:
+    return np.sign(numbers) * np.log1p(np.abs(numbers))

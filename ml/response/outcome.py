@@ -1,0 +1,209 @@
+"""Chance or amount with and without an event: the baseline, what the event adds, and how good both are."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import pandas as pd
+
+from ml.response.baseline import Baseline, select_baseline
+from ml.response.calibration import Calibrator
+from ml.response.examples import Examples
+from ml.response.learners import Kind, Learner, bounded
+from ml.response.metrics import amount_metrics, chance_metrics, uplift_metrics
+from ml.response.uplift import TypeEffect, UpliftModel, fit_uplift
+
+_TWO_SIDED_95 = 1.959964
+_LARGEST_WEIGHT = 20.0
+WINSORISED_QUANTILE = 0.99
+
+
+@dataclass(frozen=True)
+class OutcomePrediction:
+    """Expected outcome of each user with and without an event, float64 of shape (rows,).
+
+    `uplift` is their difference, `uplift_low` and `uplift_high` its 95 % interval; evidence is "randomised", "adjusted"
+    or "insufficient".
+    """
+
+    with_event: np.ndarray
+    without_event: np.ndarray
+    uplift: np.ndarray
+    uplift_low: np.ndarray
+    uplift_high: np.ndarray
+    evidence: str
+
+
+class OutcomeModel:
+    """Base of the three models of this room: an outcome left alone, and what events of each type change.
+
+    Args:
+        thread_count: threads of the boosted learners; the result is the same on every run with the same number.
+        random_state: seed of everything drawn.
+    """
+
+    kind: ClassVar[Kind]
+    what: ClassVar[str]
+    # Said of everybody where not one example exists.
+    guess: ClassVar[float] = 0.05
+    # With no effect of events on the outcome, exposed rows teach the baseline as well as the others.
+    uses_exposed_rows_without_effect: ClassVar[bool] = True
+
+    def __init__(self, *, thread_count: int = 1, random_state: int = 0) -> None:
+        self.thread_count = thread_count
+        self.random_state = random_state
+
+    def fit(self, examples: Examples) -> Self:
+        """Learn from past moments (sorted by a key, so that the same data gives the same model).
+
+        Without a single example the model gives everybody the same stated guess, and `messages_` says so.
+        """
+        if len(examples) == 0:
+            return self._guess()
+        examples = self._prepare(examples)
+        seeds = {"thread_count": self.thread_count, "random_state": self.random_state}
+        self.uplift_, scored = fit_uplift(self.kind, examples, **seeds)
+        rows = ~examples.is_exposed
+        if not rows.any() or (self.uses_exposed_rows_without_effect and self.uplift_.chosen == "none"):
+            rows = np.ones(len(examples), dtype=bool)
+        alone = examples.take(rows)
+        self.baseline_ = select_baseline(self.kind, alone, assignment_weights(alone), **seeds)
+        self.metrics_ = self._measure(examples)
+        if scored is not None and self.kind == "chance":
+            self.metrics_ |= uplift_metrics(self.uplift_, scored, random_state=self.random_state)
+        self.messages_ = self._messages(examples)
+        return self
+
+    def predict_baseline(self, features: pd.DataFrame) -> np.ndarray:
+        """Return the expected outcome of users who are left alone, float64 of shape (rows,)."""
+        return self.baseline_.predict(features)
+
+    def predict(
+        self,
+        features: pd.DataFrame,
+        event_features: pd.DataFrame,
+        event_type: str,
+        without_event: np.ndarray | None = None,
+    ) -> OutcomePrediction:
+        """Return the expected outcome with and without an event of a type.
+
+        Args:
+            features: user features, (rows, features).
+            event_features: features of the same users towards this type.
+            event_type: the type; one never seen in training gets the pooled effect.
+            without_event: `predict_baseline(features)`, if it is known already.
+        """
+        without = self.predict_baseline(features) if without_event is None else without_event
+        change = self.uplift_.predict(features, event_features, event_type)
+        with_event = bounded(self.kind, without + change.effect)
+        half_width = _TWO_SIDED_95 * change.standard_error
+        return OutcomePrediction(
+            with_event=with_event,
+            without_event=without,
+            uplift=with_event - without,
+            uplift_low=bounded(self.kind, without + change.effect - half_width) - without,
+            uplift_high=bounded(self.kind, without + change.effect + half_width) - without,
+            evidence=change.evidence,
+        )
+
+    def to_state(self) -> dict[str, Any]:
+        """Return what prediction needs as arrays, JSON values and model bytes."""
+        return {"baseline": self.baseline_.to_state(), "uplift": self.uplift_.to_state()}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """Rebuild the predicting parts from `to_state`."""
+        model = cls()
+        model.baseline_ = Baseline.from_state(state["baseline"])
+        model.uplift_ = UpliftModel.from_state(state["uplift"])
+        return model
+
+    def _prepare(self, examples: Examples) -> Examples:
+        return examples
+
+    def _guess(self) -> Self:
+        learner, calibrator = Learner(self.kind), Calibrator(self.kind)
+        learner.constant_ = self.guess
+        nothing = np.zeros(0)
+        calibrator.fit(nothing, nothing, nothing, nothing)
+        self.baseline_ = Baseline(learner, calibrator, None, False, pd.DataFrame())
+        unknown = TypeEffect(0.0, 0.1 if self.kind == "chance" else 0.0, "insufficient", 0, 0)
+        self.uplift_ = UpliftModel("none", unknown, {}, (), 0.0, None)
+        self.metrics_ = {"examples": 0.0}
+        self.messages_ = (f"The {self.what} is a guess ({self.guess:g}): there is no past example to learn it from.",)
+        return self
+
+    def _measure(self, examples: Examples) -> dict[str, float]:
+        report = self.baseline_.report
+        measure = chance_metrics if self.kind == "chance" else amount_metrics
+        metrics = measure(report["outcome"].to_numpy(), report["prediction"].to_numpy(), report["weight"].to_numpy())
+        return {
+            "examples": float(len(examples)),
+            "exposed_examples": float(examples.is_exposed.sum()),
+            "randomised_examples": float(examples.is_randomised.sum()),
+            **metrics,
+        }
+
+    def _messages(self, examples: Examples) -> tuple[str, ...]:
+        messages = []
+        baseline = self.baseline_
+        if baseline.comparison is None:
+            messages.append(
+                f"The {self.what} is one figure for everybody: "
+                f"{len(examples)} examples are too few to tell users apart."
+            )
+        elif not baseline.is_out_of_time:
+            messages.append(f"The {self.what} was tested on other users only, because all examples are of one day.")
+        measured = [name for name, effect in self.uplift_.types.items() if effect.evidence != "insufficient"]
+        if not measured:
+            messages.append(
+                f"What events change in the {self.what} is unknown and taken as 0: "
+                "too few inactive users were exposed in the past."
+            )
+        return tuple(messages)
+
+
+class ReturnModel(OutcomeModel):
+    """Chance that an inactive user returns, with and without an event. Examples: every past moment."""
+
+    kind = "chance"
+    what = "chance to return"
+    # Whom marketing picked differs from whom it did not: here the difference is the question, so they stay apart.
+    uses_exposed_rows_without_effect = False
+
+
+class _AfterReturnModel(OutcomeModel):
+    def _prepare(self, examples: Examples) -> Examples:
+        """Forget the assignment probability: among those who returned, invited and not invited are no longer alike."""
+        return Examples(**{**vars(examples), "assignment_probability": np.full(len(examples), np.nan)})
+
+
+class ConversionModel(_AfterReturnModel):
+    """Chance that a user who returned pays within the conversion window. Examples: moments with a return."""
+
+    kind = "chance"
+    what = "chance to pay after a return"
+
+
+class RevenueModel(_AfterReturnModel):
+    """Expected payments within the value horizon of a user who returned and pays. Examples: moments with a payment.
+
+    Amounts above the 99th percentile are set to it in training, so that one huge payment does not own the model.
+    """
+
+    kind = "amount"
+    what = "revenue after a return"
+    guess = 0.0
+
+    def _prepare(self, examples: Examples) -> Examples:
+        examples = super()._prepare(examples)
+        limit = float(np.quantile(examples.outcome, WINSORISED_QUANTILE))
+        return Examples(**{**vars(examples), "outcome": np.clip(examples.outcome, 0.0, limit)})
+
+
+def assignment_weights(examples: Examples) -> np.ndarray:
+    """Weight randomised rows by the inverse chance of what happened to them (at most 20), all others by 1."""
+    probability = examples.assignment_probability
+    happened = np.where(examples.is_exposed, probability, 1.0 - probability)
+    return np.where(examples.is_randomised, np.minimum(1.0 / np.maximum(happened, 1e-9), _LARGEST_WEIGHT), 1.0)
