@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from local.postgres import EmbeddedPostgres
+from warehouse.door import Warehouse
+from warehouse.migrations import migrate
+from warehouse.settings import Settings, load_settings
+
+DATABASE_NUMBERS = count(1)
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +34,41 @@ def postgres() -> Iterator[EmbeddedPostgres]:
             yield server
         finally:
             server.remove()
+
+
+@pytest.fixture(scope="session")
+def warehouse_template(postgres: EmbeddedPostgres) -> str:
+    """Name of a database that was migrated once and is only ever copied."""
+    postgres.ensure_database("warehouse_template")
+    migrate(postgres.url("warehouse_template"))
+    return "warehouse_template"
+
+
+@pytest.fixture
+def warehouse_url(postgres: EmbeddedPostgres, warehouse_template: str) -> Iterator[str]:
+    """Address of a fresh migrated warehouse, gone after the test."""
+    name = f"warehouse_{next(DATABASE_NUMBERS)}"
+    with psycopg.connect(postgres.url(), autocommit=True) as connection:
+        connection.execute(f"create database {name} template {warehouse_template}")
+    yield postgres.url(name)
+    with psycopg.connect(postgres.url(), autocommit=True) as connection:
+        connection.execute(f"drop database {name} with (force)")
+
+
+@pytest.fixture
+def warehouse(warehouse_url: str) -> Warehouse:
+    """The door to a fresh migrated warehouse."""
+    return Warehouse(warehouse_url)
+
+
+@pytest.fixture
+def settings(warehouse_url: str, tmp_path: Path) -> Settings:
+    """The project's settings, with a fresh migrated warehouse and folders of the test's own."""
+    return replace(
+        load_settings(),
+        warehouse_url=warehouse_url,
+        is_warehouse_given=False,
+        tracking_uri=f"sqlite:///{tmp_path}/mlflow.db",
+        state_folder=tmp_path / "state",
+        source=str(tmp_path / "source"),
+    )

@@ -59,10 +59,13 @@ class ValueWeights:
 
 @dataclass(frozen=True)
 class Alerts:
-    """Limits beyond which somebody is warned."""
+    """Limits beyond which somebody is warned, or the chain stops before anything is built on the batch."""
 
-    quarantined_share: Share
+    warn_quarantined_share: Share
+    maximum_quarantined_share: Share
     stale_after_days: Days
+    stop_when_stale_after_days: Days
+    minimum_volume_ratio: Share
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,8 @@ class Settings:
     """Everything a run depends on besides the data and its as_of_date.
 
     The first group are the keys of rekindle.toml, where each is explained; `budget` is None where there is no limit.
-    `source` is the path of a data folder or the name of a sample. `warehouse_url` and `tracking_uri` are empty as
-    long as nothing is set up.
+    `source` is the path of a data folder or the name of a sample. `warehouse_url`, `tracking_uri` and `source` are
+    empty as long as nothing is set up; `is_warehouse_given` says that the address came with WAREHOUSE_URL.
     """
 
     inactive_after_days: Days
@@ -93,12 +96,19 @@ class Settings:
     state_folder: Path
     # Both may hold a password: never in a log line that prints the settings.
     warehouse_url: str = field(repr=False)
+    is_warehouse_given: bool
     tracking_uri: str = field(repr=False)
     source: str
 
     @property
     def source_folder(self) -> Path:
-        """The folder whose files are landed: the source itself, or where the sample of that name is written."""
+        """The folder whose files are landed: the source itself, or where the sample of that name is written.
+
+        Raises:
+            SettingsError: no source is set up.
+        """
+        if not self.source:
+            raise SettingsError("No source is set up yet: type `make run`, or set REKINDLE_SOURCE to a data folder.")
         if SAMPLE_NAME.fullmatch(self.source):
             return self.state_folder / "samples" / self.source
         return Path(self.source).expanduser()
@@ -148,6 +158,7 @@ def load_settings(data_folder: Path | None = None) -> Settings:
         "project_folder": PROJECT_FOLDER,
         "state_folder": state_folder,
         "warehouse_url": normalised_url(_first_known("WAREHOUSE_URL", state_folder / "warehouse.url")),
+        "is_warehouse_given": bool(os.environ.get("WAREHOUSE_URL", "").strip()),
         "tracking_uri": _first_known("MLFLOW_TRACKING_URI", state_folder / "mlflow.url"),
         "source": str(data_folder) if data_folder else _first_known("REKINDLE_SOURCE", state_folder / "source"),
     }
@@ -157,9 +168,11 @@ def load_settings(data_folder: Path | None = None) -> Settings:
     if missing is not None:
         raise SettingsError(f"{top_file}: the key {missing} is missing; put it back, the git history has its value.")
     settings = Settings(**_as_fields(values), **surroundings)
+    if not settings.source:
+        return settings
     override_file = settings.source_folder / FILE_NAME
-    if surroundings["source"] and override_file != top_file and override_file.exists():
-        settings = Settings(**_as_fields(_merged(values, _read_file(override_file))), **surroundings)
+    if override_file != top_file and override_file.exists():
+        return Settings(**_as_fields(_merged(values, _read_file(override_file))), **surroundings)
     return settings
 
 

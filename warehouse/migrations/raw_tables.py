@@ -1,0 +1,50 @@
+"""Raw tables follow the source contract: what the contract gained is added, nothing is dropped."""
+
+from __future__ import annotations
+
+from sqlalchemy.engine import Connection
+
+from warehouse.contract import TableContract, load_contract
+from warehouse.migrations.tables import quoted, run
+
+__all__ = ["key_constraint", "reconcile_raw_tables", "secondary_indexes"]
+
+BATCH_MEANING = "The landing that brought the row, see audit.landings."
+
+
+def reconcile_raw_tables(connection: Connection) -> None:
+    """Create the raw tables that are missing, add the columns that are missing, and renew all comments."""
+    for table in load_contract().values():
+        for statement in _statements(table):
+            run(connection, statement)
+
+
+def key_constraint(table: TableContract) -> tuple[str, str]:
+    """Return name and definition of the primary key of raw.<table>."""
+    return f"{table.name}_pkey", f"primary key ({', '.join(table.key)})"
+
+
+def secondary_indexes(table: TableContract) -> dict[str, str]:
+    """Return name and definition of the further indexes: a user's rows in the order of time."""
+    if table.time is None or "user_id" not in table.column_names:
+        return {}
+    name = f"{table.name}_user_id_{table.time}"
+    return {name: f"create index if not exists {name} on raw.{table.name} (user_id, {table.time})"}
+
+
+def _statements(table: TableContract) -> list[str]:
+    name = f"raw.{table.name}"
+    key_name, key = key_constraint(table)
+    columns = [f"{column.name} {column.postgres_type}" for column in table.columns]
+    needed = [
+        f"{column.name} {column.postgres_type}{'' if column.nullable else ' not null'}" for column in table.columns
+    ]
+    body = ", ".join([*needed, "_batch_id text not null", f"constraint {key_name} {key}"])
+    return [
+        f"create table if not exists {name} ({body})",
+        *(f"alter table {name} add column if not exists {column}" for column in columns),
+        *secondary_indexes(table).values(),
+        f"comment on table {name} is {quoted(table.description)}",
+        *(f"comment on column {name}.{column.name} is {quoted(column.description)}" for column in table.columns),
+        f"comment on column {name}._batch_id is {quoted(BATCH_MEANING)}",
+    ]
