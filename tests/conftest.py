@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -45,14 +45,26 @@ def warehouse_template(postgres: EmbeddedPostgres) -> str:
 
 
 @pytest.fixture
-def warehouse_url(postgres: EmbeddedPostgres, warehouse_template: str) -> Iterator[str]:
+def make_warehouse_url(postgres: EmbeddedPostgres, warehouse_template: str) -> Iterator[Callable[[], str]]:
+    """Give a fresh migrated warehouse at every call, all of them gone after the test."""
+    names: list[str] = []
+
+    def make() -> str:
+        names.append(f"warehouse_{next(DATABASE_NUMBERS)}")
+        with psycopg.connect(postgres.url(), autocommit=True) as connection:
+            connection.execute(f"create database {names[-1]} template {warehouse_template}")
+        return postgres.url(names[-1])
+
+    yield make
+    with psycopg.connect(postgres.url(), autocommit=True) as connection:
+        for name in names:
+            connection.execute(f"drop database {name} with (force)")
+
+
+@pytest.fixture
+def warehouse_url(make_warehouse_url: Callable[[], str]) -> str:
     """Address of a fresh migrated warehouse, gone after the test."""
-    name = f"warehouse_{next(DATABASE_NUMBERS)}"
-    with psycopg.connect(postgres.url(), autocommit=True) as connection:
-        connection.execute(f"create database {name} template {warehouse_template}")
-    yield postgres.url(name)
-    with psycopg.connect(postgres.url(), autocommit=True) as connection:
-        connection.execute(f"drop database {name} with (force)")
+    return make_warehouse_url()
 
 
 @pytest.fixture
