@@ -12,7 +12,7 @@ then the run is cleared. Rows in `quarantine.rows` do not stop the chain; look a
 **Who waits for it.** `build_features`, through the asset `raw.sessions`.
 """
 
-from datetime import UTC, datetime
+from datetime import timedelta
 
 from airflow.sdk import DAG, CronPartitionTimetable, task
 
@@ -23,8 +23,10 @@ with DAG(
     dag_id="ingest_sources",
     doc_md=__doc__,
     # A day is complete at midnight UTC; two hours are left for files that arrive late.
-    schedule=CronPartitionTimetable("0 2 * * *", timezone="UTC", key_format="%Y-%m-%d"),
-    start_date=datetime(2018, 1, 1, tzinfo=UTC),
+    # Without a start date a new installation waits for the next night; with one it would run last night's at once.
+    schedule=CronPartitionTimetable(
+        "0 2 * * *", timezone="UTC", key_format="%Y-%m-%d", run_immediately=timedelta(seconds=0)
+    ),
     catchup=False,
     max_active_runs=1,
     default_args=DEFAULT_ARGUMENTS,

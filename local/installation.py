@@ -1,0 +1,264 @@
+"""What one installation consists of and where its parts lie; starts and stops them."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from local.airflow import ADMINISTRATOR, COMPONENTS, AirflowHome
+from local.airflow_client import AirflowClient, wait_until
+from local.errors import LocalError
+from local.files import write_private
+from local.ports import choose_port
+from local.postgres import EmbeddedPostgres
+from local.supervisor import Component, Supervisor
+
+__all__ = ["Installation"]
+
+DEFAULT_SAMPLE = "complete_journey"
+AIRFLOW_PORT = 8080
+READY_TIMEOUT_SECONDS = 180
+# Set by a person for one command; a process that lives on must follow the files of the state folder instead.
+NOT_INHERITED = ("WAREHOUSE_URL", "REKINDLE_SOURCE", "REKINDLE_STATE", "MLFLOW_TRACKING_URI", "PYTHONHOME")
+
+
+@dataclass(frozen=True)
+class Installation:
+    """One state folder and everything that runs for it."""
+
+    project: Path
+    state: Path
+
+    @property
+    def postgres(self) -> EmbeddedPostgres:
+        """The embedded server: Airflow's and MLflow's databases, and the warehouses."""
+        return EmbeddedPostgres(self.state / "postgres")
+
+    @property
+    def supervisor(self) -> Supervisor:
+        """Whatever runs beside the database server."""
+        return Supervisor(self.state / "processes", self.state / "logs")
+
+    @property
+    def airflow(self) -> AirflowHome:
+        """Airflow's home folder and configuration."""
+        folder = self.state / "airflow"
+        port_file = folder / "port"
+        port = int(port_file.read_text()) if port_file.exists() else AIRFLOW_PORT
+        return AirflowHome(
+            folder=folder,
+            dags_folder=self.project / "dags",
+            database_url=self.postgres.url("airflow"),
+            port=port,
+        )
+
+    @property
+    def client(self) -> AirflowClient:
+        """A client of this installation's Airflow."""
+        airflow = self.airflow
+        return AirflowClient(airflow.address, ADMINISTRATOR, airflow.password)
+
+    @contextlib.contextmanager
+    def exclusively(self) -> Iterator[None]:
+        """Be the only one that starts or stops things here.
+
+        Raises:
+            LocalError: another command is at it.
+        """
+        self._make_state_folder()
+        with (self.state / "run.lock").open("a+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                lock.seek(0)
+                raise LocalError(
+                    f"Another command works on {self.state} (process {lock.read().strip()}): wait until it has ended, "
+                    "or set REKINDLE_STATE to another folder."
+                ) from error
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
+            yield
+
+    def start_postgres(self) -> None:
+        """Start the database server with the two databases that it always holds."""
+        self.postgres.start()
+        for name in ("airflow", "mlflow"):
+            self.postgres.ensure_database(name)
+        # With the driver that MLflow is to use.
+        url = self.postgres.url("mlflow").replace("postgresql://", "postgresql+psycopg2://", 1)
+        _write_if_changed(self.state / "mlflow.url", url)
+
+    def choose_source(self, source: str, warehouse_url: str) -> None:
+        """Say what is to be landed and where: processes that run already follow with their next task.
+
+        `source` is the name of a sample or the path of a folder; `warehouse_url` is empty for a database of its own
+        on the embedded server.
+        """
+        if not warehouse_url:
+            database = warehouse_database(source)
+            self.postgres.ensure_database(database)
+            warehouse_url = self.postgres.url(database)
+        _write_if_changed(self.state / "warehouse.url", warehouse_url)
+        _write_if_changed(self.state / "source", source)
+
+    def migrate_airflow(self) -> None:
+        """Bring Airflow's own database up to date."""
+        airflow = self.airflow
+        airflow.prepare()
+        command = [sys.executable, "-m", "airflow", "db", "migrate"]
+        self._once(
+            airflow.folder / "migrated",
+            f"{importlib.metadata.version('apache-airflow-core')} {_creation(self.postgres, 'airflow')}",
+            lambda: self._run(command, {**self._inherited(), **airflow.variables()}, "airflow-migrate"),
+        )
+
+    def migrate_tracking(self) -> None:
+        """Bring MLflow's database up to date."""
+        command = [sys.executable, "-m", "local.tracking"]
+        self._once(
+            self.state / "mlflow.migrated",
+            f"{importlib.metadata.version('mlflow')} {_creation(self.postgres, 'mlflow')}",
+            lambda: self._run(command, {**self._inherited(), **self._variables()}, "mlflow-migrate"),
+        )
+
+    def ensure_airflow(self) -> list[str]:
+        """Start each of Airflow's components that is not up as it should be; return their names."""
+        supervisor = self.supervisor
+        if supervisor.status("api-server").process_id is None:
+            port_file = self.state / "airflow" / "port"
+            port = choose_port(self.airflow.port)
+            _write_if_changed(port_file, str(port))
+        return [component.name for component in self.components() if supervisor.ensure(component)]
+
+    def components(self) -> list[Component]:
+        """Return the long-running programs as they should be now."""
+        airflow = self.airflow
+        version = hashlib.sha256((self.project / "requirements.txt").read_bytes()).hexdigest()
+        return [
+            Component(
+                name=name,
+                command=[sys.executable, "-m", "local.component", *arguments],
+                variables={**airflow.variables(), **self._variables()},
+                inherited=self._inherited(),
+                version=version,
+            )
+            for name, arguments in COMPONENTS.items()
+        ]
+
+    def wait_for_airflow(self) -> None:
+        """Wait until every component says that it is healthy.
+
+        Raises:
+            LocalError: one ended or took too long; the message names its log.
+        """
+        client, supervisor = self.client, self.supervisor
+
+        def is_settled() -> bool:
+            dead = [name for name in COMPONENTS if supervisor.status(name).process_id is None]
+            if dead:
+                raise LocalError(f"Airflow's {dead[0]} ended while it started: see {supervisor.log(dead[0])}.")
+            health = client.health()
+            return bool(health) and all(state == "healthy" for state in health.values())
+
+        if not wait_until(is_settled, READY_TIMEOUT_SECONDS):
+            ill = ", ".join(name for name, state in client.health().items() if state != "healthy") or "api-server"
+            raise LocalError(
+                f"Airflow is not ready after {READY_TIMEOUT_SECONDS} s ({ill}): the logs are in {supervisor.logs}."
+            )
+
+    def stop(self) -> list[str]:
+        """Stop everything; return the names of what was up."""
+        stopped = self.supervisor.stop()
+        if self.postgres.process_id() is not None:
+            self.postgres.stop()
+            stopped.append("postgres")
+        return stopped
+
+    def remove(self) -> None:
+        """Stop everything and delete the state folder."""
+        self.stop()
+        self.postgres.remove()
+        # Only what is ours: the folder may have been chosen by a person who keeps other things in it.
+        for name in ("airflow", "processes", "logs", "samples", "mlflow-artifacts", "dbt"):
+            shutil.rmtree(self.state / name, ignore_errors=True)
+        for name in ("warehouse.url", "mlflow.url", "mlflow.migrated", "source", "run.lock"):
+            (self.state / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.state.rmdir()
+
+    def _make_state_folder(self) -> None:
+        try:
+            self.state.mkdir(parents=True, exist_ok=True)
+            (self.state / "logs").mkdir(exist_ok=True)
+        except OSError as error:
+            raise LocalError(
+                f"The state folder {self.state} cannot be made ({error.strerror}): "
+                "set REKINDLE_STATE to a folder of your own."
+            ) from error
+        if not os.access(self.state, os.W_OK):
+            raise LocalError(
+                f"The state folder {self.state} belongs to somebody else: set REKINDLE_STATE to one of your own."
+            )
+
+    def _variables(self) -> dict[str, str]:
+        return {"REKINDLE_STATE": str(self.state), "PYTHONPATH": str(self.project)}
+
+    def _inherited(self) -> dict[str, str]:
+        return {
+            name: value
+            for name, value in os.environ.items()
+            if name not in NOT_INHERITED and not name.startswith(("AIRFLOW_", "REKINDLE_"))
+        }
+
+    def _once(self, marker: Path, version: str, action: Callable[[], None]) -> None:
+        """Do `action` unless `marker` says that it was done for this version."""
+        if marker.exists() and marker.read_text() == version:
+            return
+        action()
+        marker.write_text(version)
+
+    def _run(self, command: list[str], environment: dict[str, str], name: str) -> None:
+        log = self.state / "logs" / f"{name}.log"
+        with log.open("ab") as file:
+            finished = subprocess.run(
+                command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, check=False, env=environment
+            )
+        if finished.returncode != 0:
+            raise LocalError(f"A database could not be brought up to date ({name}): the reason is at the end of {log}.")
+
+
+def warehouse_database(source: str) -> str:
+    """Name the database of a source: data of two sources never share one."""
+    if source == DEFAULT_SAMPLE:
+        return "warehouse"
+    slug = re.sub(r"[^a-z0-9]+", "_", Path(source).name.lower()).strip("_")[:32] or "data"
+    return f"warehouse_{slug}_{hashlib.sha256(source.encode()).hexdigest()[:8]}"
+
+
+def _creation(postgres: EmbeddedPostgres, database: str) -> str:
+    """Tell this database from one of the same name on another server or made anew."""
+    import psycopg
+
+    with psycopg.connect(postgres.url(database), connect_timeout=10) as connection:
+        row = connection.execute(
+            "select system_identifier::text || '-' || (select oid from pg_database where datname = current_database())"
+            " from pg_control_system()"
+        ).fetchone()
+    return str(row[0]) if row else ""
+
+
+def _write_if_changed(path: Path, text: str) -> None:
+    if not path.exists() or path.read_text().strip() != text:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_private(path, text)

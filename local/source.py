@@ -1,0 +1,88 @@
+"""What `DATA` and `AS_OF` mean: a sample or a folder, and the date the chain is run for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+from local.errors import LocalError
+from local.installation import DEFAULT_SAMPLE
+from local.samples import find_sample, sample_names
+
+__all__ = ["find_as_of_date", "find_source"]
+
+
+def find_source(data: str, folders: Sequence[Path]) -> str:
+    """Return the name of a sample, or the absolute path of the folder that a person means by `data`.
+
+    A relative path is looked for below each of `folders` in turn.
+
+    Raises:
+        LocalError: it is neither.
+    """
+    if not data:
+        return DEFAULT_SAMPLE
+    if data in sample_names():
+        return data
+    for folder in folders:
+        candidate = (folder / Path(data).expanduser()).resolve()
+        if candidate.is_dir():
+            return str(candidate)
+    raise LocalError(f"DATA={data} is neither a folder nor a sample; the samples are {', '.join(sample_names())}.")
+
+
+def find_as_of_date(as_of: str, source: str) -> date:
+    """Return the date that a person means by `as_of`; without one, the first date that knows all the data.
+
+    For a sample that is its own default, for a folder the day after its last session, but never later than today.
+
+    Raises:
+        LocalError: `as_of` is no date or lies in the future, or the folder has no sessions to find one by.
+    """
+    today = datetime.now(tz=UTC).date()
+    if as_of:
+        try:
+            wanted = date.fromisoformat(as_of.strip())
+        except ValueError as error:
+            raise LocalError(f"AS_OF={as_of} is no date: write it as 2018-01-02.") from error
+        if wanted > today:
+            raise LocalError(f"AS_OF={as_of} lies in the future: the latest possible date is {today}.")
+        return wanted
+    if source in sample_names():
+        return find_sample(source).DEFAULT_AS_OF
+    last = _last_session(Path(source), today)
+    return min(last + timedelta(days=1), today)
+
+
+def _last_session(folder: Path, today: date) -> date:
+    """Return the day of the last session up to `today`; what is wrong with single rows is for landing to say."""
+    import duckdb
+
+    readers = {
+        "sessions.parquet": "read_parquet(?)",
+        "sessions.csv": "read_csv(?, all_varchar=true, ignore_errors=true)",
+    }
+    for name, reader in readers.items():
+        file = folder / name
+        if not file.is_file():
+            continue
+        try:
+            with duckdb.connect() as connection:
+                connection.execute("set timezone = 'UTC'")
+                row = connection.execute(
+                    "select cast(max(seen_at) as date) from"
+                    f" (select try_cast(cast(started_at as varchar) as timestamp) as seen_at from {reader})"
+                    " where seen_at < ?",
+                    [str(file), today + timedelta(days=1)],
+                ).fetchone()
+        except duckdb.Error as error:
+            raise LocalError(
+                f"{file} cannot be read to find the last session ({str(error).splitlines()[0]}): "
+                "mend the file, or say AS_OF=<date>."
+            ) from error
+        if row is None or row[0] is None:
+            raise LocalError(f"{file} holds no session with a readable started_at up to today: say AS_OF=<date>.")
+        last: date = row[0]
+        return last
+    raise LocalError(f"{folder} holds neither sessions.parquet nor sessions.csv, and a source needs one of them.")

@@ -1,0 +1,182 @@
+"""The story of `make run`: from an empty machine to the users worth inviting, told while it happens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import date
+from pathlib import Path
+
+from local.airflow import ADMINISTRATOR, COMPONENTS
+from local.airflow_client import wait_until
+from local.errors import LocalError
+from local.following import CHAIN, ChainFollower, FinishedStage
+from local.installation import Installation
+from local.samples import prepare_source
+from local.source import find_as_of_date, find_source
+from local.terminal import Terminal, printable
+from warehouse.door import Warehouse
+from warehouse.migrations import migrate
+from warehouse.settings import load_settings
+
+__all__ = ["tell_story"]
+
+SHOWN_TARGETS = 20
+DAGS_TIMEOUT_SECONDS = 90
+REVIVE_EVERY_SECONDS = 3.0
+
+
+def tell_story(
+    installation: Installation, data: str, as_of: str, warehouse_url: str, folders: Sequence[Path], terminal: Terminal
+) -> None:
+    """Bring everything up, run the chain for a source and a date, and show what came out.
+
+    Raises:
+        LocalError: something does not work; the message says what to do.
+    """
+    started = time.monotonic()
+    source = find_source(data, folders)
+    as_of_date = find_as_of_date(as_of, source)
+    terminal.line(f"Rekindle: {source} as of {as_of_date}", style="bold")
+    with installation.exclusively():
+        with terminal.step("postgres"):
+            installation.start_postgres()
+            installation.choose_source(source, warehouse_url)
+        _start_rest(installation, terminal)
+        follower = ChainFollower(
+            client=installation.client,
+            terminal=terminal,
+            logs=installation.airflow.logs,
+            revive=_Reviver(installation),
+        )
+        _wait_for_dags(follower)
+        follower.end_unfinished()
+        seconds = follower.run(as_of_date)
+    terminal.settle()
+    _show_targets(as_of_date, terminal)
+    _show_stages(follower.finished, seconds, time.monotonic() - started, terminal)
+    _show_messages(follower.finished, terminal)
+    _show_addresses(installation, terminal)
+
+
+def _start_rest(installation: Installation, terminal: Terminal) -> None:
+    """Do at the same time what does not wait for each other; the first failure is the one that is told."""
+
+    def start_airflow() -> None:
+        installation.migrate_airflow()
+        installation.ensure_airflow()
+        installation.wait_for_airflow()
+
+    work = {
+        "airflow": start_airflow,
+        "warehouse migrations": lambda: migrate(load_settings().warehouse_url),
+        "source files": lambda: prepare_source(load_settings()),
+        "mlflow database": installation.migrate_tracking,
+    }
+    started = time.monotonic()
+    terminal.moving(", ".join(work))
+    with ThreadPoolExecutor(max_workers=len(work)) as pool:
+        futures: dict[str, Future[object]] = {what: pool.submit(action) for what, action in work.items()}
+        waiting = dict(futures)
+        while waiting:
+            for what, future in list(waiting.items()):
+                if not future.done():
+                    continue
+                del waiting[what]
+                future.result()
+                terminal.done(what, time.monotonic() - started)
+                terminal.moving(", ".join(waiting))
+            time.sleep(0.05)
+
+
+def _wait_for_dags(follower: ChainFollower) -> None:
+    """Wait until Airflow has read every DAG of the chain: one that it does not know yet would not be started."""
+    client = follower.client
+    if wait_until(lambda: client.dag_ids() >= set(CHAIN), DAGS_TIMEOUT_SECONDS):
+        return
+    errors = [f"{file}: {said}" for file, said in client.import_errors().items()]
+    missing = ", ".join(sorted(set(CHAIN) - client.dag_ids()))
+    raise LocalError(f"Airflow does not know {missing}. {' '.join(errors) or 'See the log of dag-processor.'}")
+
+
+class _Reviver:
+    """Starts again what has died, looking only every few seconds."""
+
+    def __init__(self, installation: Installation) -> None:
+        self.installation = installation
+        self.looked_at = time.monotonic()
+
+    def __call__(self) -> list[str]:
+        if time.monotonic() - self.looked_at < REVIVE_EVERY_SECONDS:
+            return []
+        self.looked_at = time.monotonic()
+        revived = []
+        if self.installation.postgres.process_id() is None:
+            self.installation.postgres.start()
+            revived.append("postgres")
+        supervisor = self.installation.supervisor
+        if any(supervisor.status(name).process_id is None for name in COMPONENTS):
+            revived += self.installation.ensure_airflow()
+        return revived
+
+
+def _show_targets(as_of_date: date, terminal: Terminal) -> None:
+    warehouse = Warehouse(load_settings().warehouse_url)
+    targets = warehouse.read_frame(
+        "select rank, user_id, segment, event_id, event_type, channel, p_return, uplift, lifetime_value,"
+        " expected_incremental_value, cost from marketing.targets order by rank, user_id limit %s",
+        (SHOWN_TARGETS,),
+    )
+    total = int(str(warehouse.scalar("select count(*) from marketing.targets")))
+    if targets.empty:
+        terminal.line(f"Nobody is worth an invitation as of {as_of_date}: the messages below say why.", style="bold")
+        return
+    columns = [
+        ("rank", "right"),
+        ("user", "left"),
+        ("segment", "left"),
+        ("event", "left"),
+        ("type", "left"),
+        ("channel", "left"),
+        ("p(return)", "right"),
+        ("uplift", "right"),
+        ("lifetime value", "right"),
+        ("adds", "right"),
+        ("costs", "right"),
+    ]
+    rows = [
+        [
+            str(int(row["rank"])),
+            *(printable(row[name]) for name in ("user_id", "segment", "event_id", "event_type", "channel")),
+            f"{row['p_return']:.3f}",
+            f"{row['uplift']:+.3f}",
+            *(f"{row[name]:,.2f}" for name in ("lifetime_value", "expected_incremental_value", "cost")),
+        ]
+        for row in targets.to_dict("records")
+    ]
+    terminal.line("")
+    title = f"marketing.targets as of {as_of_date}: the first {len(rows)} of {total:,}"
+    terminal.table(title, columns, rows)
+
+
+def _show_stages(finished: Sequence[FinishedStage], chain: float, whole: float, terminal: Terminal) -> None:
+    rows = [[stage.name, "" if stage.rows is None else f"{stage.rows:,}", f"{stage.seconds:.1f}"] for stage in finished]
+    rows += [["the chain", "", f"{chain:.1f}"], ["with everything before it", "", f"{whole:.1f}"]]
+    terminal.table("stages", [("stage", "left"), ("rows", "right"), ("seconds", "right")], rows)
+
+
+def _show_messages(finished: Sequence[FinishedStage], terminal: Terminal) -> None:
+    messages = [f"  {stage.name}: {message}" for stage in finished for message in stage.messages]
+    if messages:
+        terminal.line("messages", style="bold")
+    for message in messages:
+        terminal.line(message)
+
+
+def _show_addresses(installation: Installation, terminal: Terminal) -> None:
+    airflow = installation.airflow
+    terminal.line("what is up", style="bold")
+    terminal.line(f"  Airflow    {airflow.address}  (user {ADMINISTRATOR}, password {airflow.password})")
+    terminal.line('  warehouse  make psql, or make psql SQL="select * from marketing.targets"')
+    terminal.line("  make status says more, make stop ends everything.")
