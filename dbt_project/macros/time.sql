@@ -1,0 +1,60 @@
+{#- What engines write differently about time stands here and nowhere else. -#}
+
+{#- The UTC date of a moment, whatever the time zone of the session. -#}
+{% macro utc_date(moment) -%}
+    {{ adapter.dispatch("utc_date", "rekindle")(moment) }}
+{%- endmacro %}
+
+{% macro default__utc_date(moment) -%}
+    cast({{ moment }} as date)
+{%- endmacro %}
+
+{% macro postgres__utc_date(moment) -%}
+    cast({{ moment }} at time zone 'UTC' as date)
+{%- endmacro %}
+
+
+{#- The hour of the day, 0 to 23, in UTC. -#}
+{% macro utc_hour(moment) -%}
+    {{ adapter.dispatch("utc_hour", "rekindle")(moment) }}
+{%- endmacro %}
+
+{% macro default__utc_hour(moment) -%}
+    extract(hour from {{ moment }})
+{%- endmacro %}
+
+{% macro postgres__utc_hour(moment) -%}
+    extract(hour from {{ moment }} at time zone 'UTC')
+{%- endmacro %}
+
+
+{#- The first moment of a UTC date. -#}
+{% macro start_of_day(day) -%}
+    {{ adapter.dispatch("start_of_day", "rekindle")(day) }}
+{%- endmacro %}
+
+{% macro default__start_of_day(day) -%}
+    cast({{ day }} as timestamp)
+{%- endmacro %}
+
+{% macro postgres__start_of_day(day) -%}
+    (cast({{ day }} as timestamp) at time zone 'UTC')
+{%- endmacro %}
+
+
+{#- So many times 24 hours later: a day of a time zone with daylight saving can be shorter. -#}
+{% macro days_after(moment, days) -%}
+    {{ dbt.dateadd("second", days ~ " * 86400", moment) }}
+{%- endmacro %}
+
+
+{#- The date so many days later. -#}
+{% macro date_after(day, days) -%}
+    cast({{ dbt.dateadd("day", days, day) }} as date)
+{%- endmacro %}
+
+
+{#- 0 for Monday to 6 for Sunday; 1970-01-05 was a Monday. -#}
+{% macro weekday(day) -%}
+    mod({{ dbt.datediff("cast('1970-01-05' as date)", day, "day") }}, 7)
+{%- endmacro %}

@@ -1,0 +1,229 @@
+{{
+    config(
+        materialized="incremental",
+        incremental_strategy="replace_range",
+        unique_key="as_of_date",
+        indexes=[{"columns": ["as_of_date", "example_id"]}],
+    )
+}}
+
+{%- set redo_from = first_date_to_redo("as_of_date", example_redo_days()) if is_incremental() %}
+
+with
+
+users as (
+
+    select * from {{ ref("dim_users") }}
+
+),
+
+exposures as (
+
+    select * from {{ ref("fct_exposures") }}
+
+),
+
+lapses as (
+
+    select * from {{ ref("fct_user_lapses") }}
+
+),
+
+-- Who was exposed, to what and when: treated and control alike.
+exposed_examples as (
+
+    select
+        'exposure:' || exposures.exposure_id as example_id,
+        exposures.user_id,
+        exposures.event_id,
+
+        exposures.event_type,
+        exposures.channel,
+        exposures.arm,
+
+        exposures.assignment_probability,
+
+        lapses.user_id is not null as is_inactive,
+
+        exposures.exposed_date as as_of_date,
+
+        exposures.exposed_at as reference_at,
+        lapses.returned_at
+
+    from exposures
+    inner join users
+        on
+            exposures.user_id = users.user_id
+            and users.registered_date < exposures.exposed_date
+    left join lapses
+        on
+            exposures.user_id = lapses.user_id
+            and lapses.inactive_from_date <= exposures.exposed_date
+            and (lapses.returned_at is null or lapses.returned_at >= exposures.exposed_at)
+    where
+        exposures.exposed_date < {{ as_of_date() }}
+        {%- if is_incremental() %}
+        and exposures.exposed_date >= {{ redo_from }}
+        {%- endif %}
+
+),
+
+-- An event is offered to those left out at the moment its first exposure happened.
+event_starts as (
+
+    select
+        event_id,
+        event_type,
+
+        min(exposed_date) as as_of_date,
+
+        min(exposed_at) as reference_at
+
+    from exposures
+    group by event_id, event_type
+
+),
+
+-- Dates without any event: what lapsed users do when nobody asks them. Counted from 1970, so that no run moves them.
+natural_dates as (
+
+    select
+        cast(null as text) as event_id,
+        cast(null as text) as event_type,
+
+        calendar.as_of_date,
+
+        {{ start_of_day("calendar.as_of_date") }} as reference_at
+
+    from ({{ natural_reference_dates(redo_from) }}) as calendar
+
+),
+
+reference_points as (
+
+    select * from event_starts
+    where
+        as_of_date < {{ as_of_date() }}
+        {%- if is_incremental() %}
+        and as_of_date >= {{ redo_from }}
+        {%- endif %}
+    union all
+    select * from natural_dates
+
+),
+
+exposures_in_the_window as (
+
+    select distinct
+        exposures.user_id,
+        exposures.event_id
+
+    from exposures
+    inner join event_starts
+        on exposures.event_id = event_starts.event_id
+    where exposures.exposed_at < {{ days_after("event_starts.reference_at", setting("return_window_days")) }}
+
+),
+
+inactive_users_not_exposed as (
+
+    select
+        lapses.user_id,
+        reference_points.event_id,
+
+        reference_points.event_type,
+
+        row_number() over (
+            partition by reference_points.event_id, reference_points.as_of_date
+            order by md5(lapses.user_id || coalesce(reference_points.event_id, '')), lapses.user_id
+        ) as draw_number,
+
+        reference_points.as_of_date,
+
+        reference_points.reference_at,
+        lapses.returned_at
+
+    from reference_points
+    inner join lapses
+        on
+            lapses.inactive_from_date <= reference_points.as_of_date
+            and (lapses.returned_at is null or lapses.returned_at >= reference_points.reference_at)
+    left join exposures_in_the_window
+        on
+            lapses.user_id = exposures_in_the_window.user_id
+            and reference_points.event_id = exposures_in_the_window.event_id
+    where exposures_in_the_window.user_id is null
+
+),
+
+-- The length of the first id keeps ids apart that contain the separator themselves.
+unexposed_examples as (
+
+    select
+        case
+            when event_id is null then 'natural:' || cast(as_of_date as text) || ':' || user_id
+            else 'unexposed:' || cast(length(event_id) as text) || ':' || event_id || ':' || user_id
+        end as example_id,
+        user_id,
+        event_id,
+
+        event_type,
+        cast(null as text) as channel,
+        'unexposed' as arm,
+
+        cast(null as double precision) as assignment_probability,
+
+        true as is_inactive,
+
+        as_of_date,
+
+        reference_at,
+        returned_at
+
+    from inactive_users_not_exposed
+    where draw_number <= {{ setting("unexposed_examples_per_event") }}
+
+),
+
+examples as (
+
+    select * from exposed_examples
+    union all
+    select * from unexposed_examples
+
+),
+
+label_example_return_14d as (
+
+    select
+        example_id,
+        user_id,
+        event_id,
+
+        event_type,
+        channel,
+        arm,
+
+        assignment_probability,
+
+        is_inactive,
+        case
+            when is_inactive
+                then coalesce(
+                    returned_at < {{ days_after("reference_at", setting("return_window_days")) }}, false
+                )
+        end as has_returned,
+
+        as_of_date,
+
+        reference_at,
+        case
+            when returned_at < {{ days_after("reference_at", setting("return_window_days")) }} then returned_at
+        end as returned_at,
+        {{ days_after("reference_at", setting("return_window_days")) }} as return_known_at
+
+    from examples
+
+)
+
+select * from label_example_return_14d

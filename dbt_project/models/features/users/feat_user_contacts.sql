@@ -1,0 +1,96 @@
+{%- set channels = ["email", "sms", "push", "in_app", "mail", "web"] -%}
+
+with
+
+due as (
+
+    {{ due_user_dates() }}
+
+),
+
+contacts as (
+
+    select * from {{ ref("fct_exposures") }}
+    where is_contact
+
+),
+
+responses as (
+
+    select * from {{ ref("fct_responses") }}
+
+),
+
+contacts_before as (
+
+    select
+        due.user_id,
+
+        count(*) as contacts_count_life,
+        sum(
+            case when contacts.exposed_date >= {{ date_after("due.as_of_date", -30) }} then 1 else 0 end
+        ) as contacts_count_30d,
+        {%- for channel in channels %}
+        sum(case when contacts.channel = '{{ channel }}' then 1 else 0 end) as {{ channel }}_contacts_count_life,
+        {%- endfor %}
+
+        due.as_of_date,
+        max(contacts.exposed_date) as last_contact_date
+
+    from due
+    inner join contacts
+        on
+            due.user_id = contacts.user_id
+            and contacts.exposed_date < due.as_of_date
+    group by due.user_id, due.as_of_date
+
+),
+
+responses_before as (
+
+    select
+        due.user_id,
+
+        count(*) as responses_count_life,
+
+        due.as_of_date,
+        max(responses.responded_date) as last_response_date
+
+    from due
+    inner join responses
+        on
+            due.user_id = responses.user_id
+            and responses.responded_date < due.as_of_date
+    group by due.user_id, due.as_of_date
+
+),
+
+feat_user_contacts as (
+
+    select
+        due.user_id,
+
+        {{ dbt.datediff("contacts_before.last_contact_date", "due.as_of_date", "day") }} as days_since_last_contact,
+        {{ dbt.datediff("responses_before.last_response_date", "due.as_of_date", "day") }} as days_since_last_response,
+        coalesce(contacts_before.contacts_count_30d, 0) as contacts_count_30d,
+        coalesce(contacts_before.contacts_count_life, 0) as contacts_count_life,
+        {%- for channel in channels %}
+        coalesce(contacts_before.{{ channel }}_contacts_count_life, 0) as {{ channel }}_contacts_count_life,
+        {%- endfor %}
+        coalesce(responses_before.responses_count_life, 0) as responses_count_life,
+
+        due.as_of_date
+
+    from due
+    left join contacts_before
+        on
+            due.user_id = contacts_before.user_id
+            and due.as_of_date = contacts_before.as_of_date
+    left join responses_before
+        on
+            due.user_id = responses_before.user_id
+            and due.as_of_date = responses_before.as_of_date
+
+)
+
+select * from feat_user_contacts

@@ -1,0 +1,77 @@
+with
+
+due as (
+
+    {{ due_user_dates() }}
+
+),
+
+lapses as (
+
+    select * from {{ ref("fct_user_lapses") }}
+    where has_been_active
+
+),
+
+-- A lapse that ends at as_of_date or later still goes on as far as anybody knows.
+lapses_before as (
+
+    select
+        due.user_id,
+
+        case
+            when lapses.returned_date < due.as_of_date
+                then {{ dbt.datediff("lapses.last_activity_date", "lapses.returned_date", "day") }}
+        end as ended_lapse_days,
+
+        due.as_of_date,
+        case when lapses.returned_date < due.as_of_date then lapses.returned_date end as returned_date
+
+    from due
+    inner join lapses
+        on
+            due.user_id = lapses.user_id
+            and lapses.inactive_from_date <= due.as_of_date
+
+),
+
+sums as (
+
+    select
+        user_id,
+
+        count(*) as lapses_count,
+        count(ended_lapse_days) as returns_count,
+        avg(ended_lapse_days) as mean_ended_lapse_days,
+        max(ended_lapse_days) as longest_ended_lapse_days,
+
+        as_of_date,
+        max(returned_date) as last_returned_date
+
+    from lapses_before
+    group by user_id, as_of_date
+
+),
+
+feat_user_lapses as (
+
+    select
+        due.user_id,
+
+        coalesce(sums.lapses_count, 0) as lapses_count,
+        coalesce(sums.returns_count, 0) as returns_count,
+        cast(sums.mean_ended_lapse_days as numeric(38, 6)) as mean_ended_lapse_days,
+        sums.longest_ended_lapse_days,
+        {{ dbt.datediff("sums.last_returned_date", "due.as_of_date", "day") }} as days_since_last_return,
+
+        due.as_of_date
+
+    from due
+    left join sums
+        on
+            due.user_id = sums.user_id
+            and due.as_of_date = sums.as_of_date
+
+)
+
+select * from feat_user_lapses

@@ -1,0 +1,28 @@
+with
+
+consents as (
+
+    select * from {{ ref("stg_raw__consents") }}
+
+),
+
+fct_consents as (
+
+    select
+        consent_id,
+        user_id,
+
+        channel,
+        purpose,
+
+        is_granted,
+
+        {{ utc_date("decided_at") }} as decided_date,
+
+        decided_at
+
+    from consents
+
+)
+
+select * from fct_consents

@@ -1,0 +1,33 @@
+with
+
+interactions as (
+
+    select * from {{ ref("stg_raw__interactions") }}
+
+),
+
+-- What an unknown visitor did belongs to nobody until an identity is known.
+fct_interactions as (
+
+    select
+        interaction_id,
+        user_id,
+        session_id,
+        item_id,
+
+        kind,
+        channel,
+        query,
+
+        dwell_seconds,
+
+        {{ utc_date("occurred_at") }} as occurred_date,
+
+        occurred_at
+
+    from interactions
+    where user_id is not null
+
+)
+
+select * from fct_interactions

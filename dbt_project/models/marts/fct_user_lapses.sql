@@ -1,0 +1,132 @@
+{{
+    config(
+        materialized="table",
+        indexes=[{"columns": ["user_id", "inactive_from_date"], "unique": true}],
+    )
+}}
+
+with
+
+users as (
+
+    select * from {{ ref("dim_users") }}
+
+),
+
+user_days as (
+
+    select * from {{ ref("fct_user_days") }}
+
+),
+
+-- A day that follows the one before after more than the allowed days ends a lapse.
+lapses_ended_by_a_return as (
+
+    select
+        user_id,
+
+        {{ date_after("activity_date", "-days_since_previous_activity") }} as last_activity_date,
+
+        first_activity_at as returned_at
+
+    from user_days
+    where days_since_previous_activity > {{ setting("inactive_after_days") }}
+
+),
+
+first_and_last_days as (
+
+    select
+        user_id,
+
+        max(activity_date) as last_activity_date,
+
+        min(first_activity_at) as first_activity_at
+
+    from user_days
+    group by user_id
+
+),
+
+-- Whoever was active may be in a lapse that goes on.
+lapses_going_on as (
+
+    select
+        user_id,
+
+        last_activity_date,
+
+        cast(null as timestamp with time zone) as returned_at
+
+    from first_and_last_days
+
+),
+
+-- Whoever registered and did nothing yet is inactive until the first activity.
+lapses_before_the_first_activity as (
+
+    select
+        users.user_id,
+
+        cast(null as date) as last_activity_date,
+
+        first_and_last_days.first_activity_at as returned_at
+
+    from users
+    left join first_and_last_days
+        on users.user_id = first_and_last_days.user_id
+
+),
+
+lapses as (
+
+    select * from lapses_ended_by_a_return
+    union all
+    select * from lapses_going_on
+    union all
+    select * from lapses_before_the_first_activity
+
+),
+
+-- Nobody exists before the day after the registration.
+lapses_of_users as (
+
+    select
+        lapses.user_id,
+
+        lapses.last_activity_date,
+        greatest(
+            {{ date_after("users.registered_date", 1) }},
+            {{ date_after("lapses.last_activity_date", setting("inactive_after_days") | int + 1) }}
+        ) as inactive_from_date,
+        {{ utc_date("lapses.returned_at") }} as returned_date,
+
+        lapses.returned_at
+
+    from lapses
+    inner join users
+        on lapses.user_id = users.user_id
+
+),
+
+fct_user_lapses as (
+
+    select
+        user_id,
+
+        last_activity_date is not null as has_been_active,
+
+        last_activity_date,
+        inactive_from_date,
+        returned_date,
+
+        returned_at
+
+    from lapses_of_users
+    where
+        returned_date is null
+        or inactive_from_date <= returned_date
+
+)
+
+select * from fct_user_lapses

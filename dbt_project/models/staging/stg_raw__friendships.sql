@@ -1,0 +1,21 @@
+with
+
+friendships as (
+
+    select * from {{ source("raw", "friendships") }}
+
+),
+
+stg_raw__friendships as (
+
+    select
+        user_id,
+        friend_id,
+
+        since as befriended_at
+
+    from friendships
+
+)
+
+select * from stg_raw__friendships

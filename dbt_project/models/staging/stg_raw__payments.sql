@@ -1,0 +1,27 @@
+with
+
+payments as (
+
+    select * from {{ source("raw", "payments") }}
+
+),
+
+stg_raw__payments as (
+
+    select
+        payment_id,
+        user_id,
+        item_id,
+
+        kind,
+        currency,
+
+        amount,
+
+        paid_at
+
+    from payments
+
+)
+
+select * from stg_raw__payments

@@ -1,0 +1,29 @@
+with
+
+users as (
+
+    select * from {{ source("raw", "users") }}
+
+),
+
+stg_raw__users as (
+
+    select
+        user_id,
+
+        country,
+        language,
+        timezone,
+        acquisition_channel,
+
+        birth_year,
+
+        attributes,
+
+        registered_at
+
+    from users
+
+)
+
+select * from stg_raw__users
