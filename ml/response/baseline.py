@@ -11,11 +11,12 @@ from ml.response.calibration import Calibrator
 from ml.response.examples import Examples
 from ml.response.learners import BoostedLearner, Kind, Learner, LinearLearner, learner_from_state
 from ml.response.selection import (
+    FOLDS,
     Comparison,
     row_losses,
     simplest_within_one_standard_error,
     time_slices,
-    user_halves,
+    user_folds,
 )
 
 # With fewer rows or fewer of either outcome, features cannot be told from chance.
@@ -77,9 +78,9 @@ def select_baseline(
 ) -> Baseline:
     """Compare candidates on later rows of other users, calibrate the winner there, refit it on all rows."""
     frame, outcome, users = examples.features, examples.outcome, examples.user_ids
-    halves = user_halves(users, random_state)
+    folds = user_folds(users, random_state)
     slices = time_slices(examples.reference_days)
-    if not _is_enough(kind, outcome, halves, slices.earlier, slices.later):
+    if not _is_enough(kind, outcome, folds, slices.earlier, slices.later):
         learner = Learner(kind).fit(frame, outcome, weight)
         report = _report(examples, weight, slices.last, learner.predict(frame))
         return Baseline(
@@ -88,8 +89,8 @@ def select_baseline(
 
     def predict_others(name: str, learn: np.ndarray, apply: np.ndarray) -> np.ndarray:
         prediction = np.full(len(outcome), np.nan)
-        for half in (0, 1):
-            rows, others = learn & (halves == half), apply & (halves != half)
+        for fold in range(FOLDS):
+            rows, others = learn & (folds != fold), apply & (folds == fold)
             learner = candidates(kind, thread_count=thread_count, random_state=random_state)[name]
             learner.fit(frame[rows], outcome[rows], weight[rows])
             prediction[others] = learner.predict(frame[others])
@@ -112,16 +113,16 @@ def select_baseline(
     return Baseline(learner, calibrator, comparison, slices.is_out_of_time, report)
 
 
-def _is_enough(kind: Kind, outcome: np.ndarray, halves: np.ndarray, earlier: np.ndarray, later: np.ndarray) -> bool:
+def _is_enough(kind: Kind, outcome: np.ndarray, folds: np.ndarray, earlier: np.ndarray, later: np.ndarray) -> bool:
     if len(outcome) < MINIMUM_ROWS:
         return False
-    for rows in [later, *[earlier & (halves == half) for half in (0, 1)]]:
+    for rows in [later, *[earlier & (folds != fold) for fold in range(FOLDS)]]:
         part = outcome[rows]
         if len(part) < MINIMUM_OF_EACH:
             return False
         if kind == "chance" and min(part.sum(), len(part) - part.sum()) < MINIMUM_OF_EACH / 2:
             return False
-    return bool(min((later & (halves == half)).sum() for half in (0, 1)) > 0)
+    return bool(min((later & (folds != fold)).sum() for fold in range(FOLDS)) > 0)
 
 
 def _report(examples: Examples, weight: np.ndarray, rows: np.ndarray, prediction: np.ndarray) -> pd.DataFrame:

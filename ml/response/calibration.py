@@ -8,7 +8,7 @@ from scipy.optimize import minimize
 from sklearn.isotonic import IsotonicRegression
 
 from ml.response.learners import Kind, bounded
-from ml.response.selection import row_losses, simplest_within_one_standard_error, user_halves
+from ml.response.selection import FOLDS, row_losses, simplest_within_one_standard_error, user_folds
 
 # Below these counts isotonic regression fits steps to noise; Platt's two numbers are all that can be learned.
 _MINIMUM_ISOTONIC_ROWS = 1000
@@ -19,8 +19,8 @@ _MINIMUM_ROWS = 50
 class Calibrator:
     """Maps predictions to what happened on later data.
 
-    For chances: nothing, Platt (logistic on the log odds, pulled towards "nothing") or isotonic, by log loss on the
-    other half of the users, the simplest within one standard error. For amounts: one factor.
+    For chances: nothing, Platt (logistic on the log odds, pulled towards "nothing") or isotonic, by log loss on
+    other users, the simplest within one standard error. For amounts: one factor.
 
     Source:
         Platt (1999), Probabilistic outputs for support vector machines; Zadrozny and Elkan (2002) for isotonic.
@@ -44,12 +44,12 @@ class Calibrator:
         methods = ["none", "platt"]
         if len(outcome) >= _MINIMUM_ISOTONIC_ROWS and outcome.sum() >= _MINIMUM_ISOTONIC_SUCCESSES:
             methods.append("isotonic")
-        halves = user_halves(user_ids, seed=1)
+        folds = user_folds(user_ids, seed=1)
         losses = {}
         for method in methods:
             mapped = prediction.copy()
-            for half in (0, 1):
-                learn, apply = halves != half, halves == half
+            for fold in range(FOLDS):
+                learn, apply = folds != fold, folds == fold
                 if learn.any() and apply.any():
                     parameters = _learn(method, prediction[learn], outcome[learn], weight[learn])
                     mapped[apply] = _apply(method, parameters, prediction[apply])

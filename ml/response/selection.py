@@ -8,6 +8,9 @@ import numpy as np
 
 from ml.response.learners import SMALLEST_CHANCE, Kind
 
+# Users are split into so many parts; each part is predicted by models that saw the others.
+FOLDS = 4
+
 
 @dataclass(frozen=True)
 class TimeSlices:
@@ -40,11 +43,12 @@ class Comparison:
     standard_errors: Mapping[str, float]
 
 
-def user_halves(user_ids: np.ndarray, seed: int) -> np.ndarray:
-    """Return 0 or 1 per row: the half its user belongs to, by a hash of the id, so the company plays no part."""
+def user_folds(user_ids: np.ndarray, seed: int, count: int = FOLDS) -> np.ndarray:
+    """Return 0 to count - 1 per row: the fold of its user, by a hash of the id, so that the company plays no part."""
     unique, position = np.unique(user_ids.astype(str), return_inverse=True)
-    halves = [hashlib.md5(f"{seed}|{user}".encode(), usedforsecurity=False).digest()[0] & 1 for user in unique]
-    return np.array(halves, dtype=np.int64)[position] if len(halves) else np.zeros(0, dtype=np.int64)
+    digests = [hashlib.md5(f"{seed}|{user}".encode(), usedforsecurity=False).digest() for user in unique]
+    folds = np.array([digest[0] % count for digest in digests], dtype=np.int64)
+    return folds[position] if len(folds) else folds
 
 
 def time_slices(days: np.ndarray, later_share: float = 0.25, last_share: float = 0.2) -> TimeSlices:

@@ -18,12 +18,13 @@ import pandas as pd
 from ml.response.examples import Examples
 from ml.response.learners import BoostedLearner, BoostingSettings, Kind, Learner, LinearLearner, learner_from_state
 from ml.response.selection import (
+    FOLDS,
     Comparison,
     clustered_mean,
     row_losses,
     simplest_within_one_standard_error,
     time_slices,
-    user_halves,
+    user_folds,
 )
 
 # An estimated chance of being invited is never trusted beyond these; a weight of 1/0.03 lets one user speak for 33.
@@ -59,7 +60,7 @@ class UpliftModel:
     """The chosen model of the effect.
 
     Attributes:
-        chosen: "none", "pooled", "types", "linear" or "boosted".
+        chosen: "none", "types", "linear" or "boosted".
         pooled: mean effect over all types; for types never seen its error holds the spread between types.
         types: mean effect by event type.
         deviations: models of a user's deviation from the mean of the type, whose mean is used; may be empty.
@@ -80,10 +81,9 @@ class UpliftModel:
         mean = self.types.get(event_type, self.pooled)
         known = event_type in self.types
         evidence = mean.evidence if known else "insufficient"
-        level = mean.effect if self.chosen not in ("none", "pooled") else self.pooled.effect
         if self.chosen == "none":
             return EffectPrediction(np.zeros(rows), np.full(rows, mean.standard_error), evidence)
-        effect, variance = np.full(rows, level), np.full(rows, mean.standard_error**2)
+        effect, variance = np.full(rows, mean.effect), np.full(rows, mean.standard_error**2)
         if self.deviations:
             frame = _with_type(features, event_features, np.full(rows, event_type, dtype=object))
             votes = np.stack([model.predict(frame) for model in self.deviations])
@@ -149,11 +149,10 @@ def fit_uplift(
         return UpliftModel("none", nothing, types, (), 0.0, None), None
     scored = score_examples(kind, usable, random_state=random_state)
     every = np.ones(len(usable), dtype=bool)
-    pooled, types = type_effects(scored, every, evidence)
+    unknown = _prior_error(kind, examples.outcome)
+    pooled, types = type_effects(scored, every, evidence, unknown)
     for name in set(_event_types(examples)) - set(types):
-        types[name] = TypeEffect(
-            pooled.effect, _prior_error(kind, examples.outcome), "insufficient", *_count(examples, name)
-        )
+        types[name] = TypeEffect(pooled.effect, unknown, "insufficient", *_count(examples, name))
     comparison, slope = _compare(scored, evidence, thread_count=thread_count, random_state=random_state)
     deviations: tuple[Learner, ...] = ()
     if comparison.chosen in _DEVIATIONS:
@@ -164,16 +163,16 @@ def fit_uplift(
 
 
 def score_examples(kind: Kind, examples: Examples, *, random_state: int) -> ScoredExamples:
-    """Give each row its doubly robust pseudo-outcome, by models fitted on the other half of the users."""
+    """Give each row its doubly robust pseudo-outcome, by models fitted on other users."""
     frame = _with_type(examples.features, examples.event_features, examples.event_types)
     exposed = examples.is_exposed
-    halves = user_halves(examples.user_ids, random_state + 1)
+    folds = user_folds(examples.user_ids, random_state + 1)
     randomised = examples.is_randomised
     propensity = np.where(randomised, examples.assignment_probability, np.nan)
     if_exposed, if_not = np.empty(len(examples)), np.empty(len(examples))
-    for half in (0, 1):
-        apply = halves == half
-        learn = halves != half if (halves != half).any() else apply
+    for fold in range(FOLDS):
+        apply = folds == fold
+        learn = folds != fold if (folds != fold).any() else apply
         for side, target in ((exposed, if_exposed), (~exposed, if_not)):
             rows = learn & side if (learn & side).any() else side
             learner = LinearLearner(kind).fit(frame[rows], examples.outcome[rows])
@@ -193,9 +192,12 @@ def score_examples(kind: Kind, examples: Examples, *, random_state: int) -> Scor
 
 
 def type_effects(
-    scored: ScoredExamples, rows: np.ndarray, evidence: Mapping[str, str]
+    scored: ScoredExamples, rows: np.ndarray, evidence: Mapping[str, str], unknown: float = np.inf
 ) -> tuple[TypeEffect, dict[str, TypeEffect]]:
-    """Return the pooled effect and the effect of each type, shrunk towards it by how much types really differ."""
+    """Return the pooled effect and the effect of each type, shrunk towards it by how much types really differ.
+
+    `unknown` is the standard error to report where one user says nothing about others.
+    """
     examples = scored.examples
     names = [name for name in evidence if (rows & (examples.event_types == name)).any()]
     raw = {}
@@ -212,10 +214,12 @@ def type_effects(
             trust = 1.0
         shrunk = trust * effect + (1 - trust) * mean
         shrunk_error = float(np.sqrt(trust * error**2 + (1 - trust) ** 2 * mean_error**2)) if trust else mean_error
-        types[name] = TypeEffect(float(shrunk), shrunk_error, evidence[name], *_count(examples.take(rows), name))
+        types[name] = TypeEffect(
+            float(shrunk), min(shrunk_error, unknown), evidence[name], *_count(examples.take(rows), name)
+        )
     total = sum(effect.exposed for effect in types.values()), sum(effect.comparisons for effect in types.values())
     best = "randomised" if all(evidence[name] == "randomised" for name in names) else "adjusted"
-    return TypeEffect(mean, float(np.hypot(mean_error, spread)), best, *total), types
+    return TypeEffect(mean, min(float(np.hypot(mean_error, spread)), unknown), best, *total), types
 
 
 def _random_effects(effects: np.ndarray, errors: np.ndarray) -> tuple[float, float, float]:
@@ -247,7 +251,7 @@ def _learner(name: str, *, thread_count: int, random_state: int) -> Learner:
 
 
 _DEVIATIONS = ("linear", "boosted")
-_SIMPLICITY = ("none", "pooled", "types", *_DEVIATIONS)
+_SIMPLICITY = ("none", "types", *_DEVIATIONS)
 
 
 def _compare(
@@ -257,15 +261,14 @@ def _compare(
     examples = scored.examples
     slices = time_slices(examples.reference_days)
     judged = ~slices.earlier if slices.is_out_of_time else slices.later
-    halves = user_halves(examples.user_ids, random_state)
+    folds = user_folds(examples.user_ids, random_state)
     predictions = {name: np.full(len(examples), np.nan) for name in _SIMPLICITY}
     predictions["none"][:] = 0.0
-    for half in (0, 1):
-        rows, others = slices.earlier & (halves == half), judged & (halves != half)
+    for fold in range(FOLDS):
+        rows, others = slices.earlier & (folds != fold), judged & (folds == fold)
         if not rows.any() or not others.any():
             continue
         pooled, types = type_effects(scored, rows, evidence)
-        predictions["pooled"][others] = pooled.effect
         predictions["types"][others] = _level(examples, types, pooled)[others]
         frame = _with_type(examples.features, examples.event_features, examples.event_types)
         for name in _DEVIATIONS:
@@ -345,7 +348,7 @@ def _comparable(examples: Examples) -> tuple[Examples, dict[str, str]]:
 
 
 def _event_types(examples: Examples) -> list[str]:
-    return sorted(set(examples.event_types.astype(str)) - {""})
+    return sorted({str(name) for name in examples.event_types} - {""})
 
 
 def _count(examples: Examples, name: str) -> tuple[int, int]:

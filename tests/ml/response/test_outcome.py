@@ -1,0 +1,175 @@
+"""Return, conversion and revenue models find a planted truth and have an answer for every odd case."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ml.registry import pack, unpack
+from ml.response import ConversionModel, Examples, ResponseError, ReturnModel, RevenueModel
+from tests.ml.response.worlds import World, make_world
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return make_world(9000)
+
+
+@pytest.fixture(scope="module")
+def model(world: World) -> ReturnModel:
+    return ReturnModel(random_state=1).fit(world.examples)
+
+
+def predict_type(model: ReturnModel, world: World, event_type: str):
+    examples = world.examples
+    rows = examples.event_types == event_type
+    return model.predict(examples.features[rows], examples.event_features[rows], event_type), rows
+
+
+def test_planted_effects_are_found(world: World, model: ReturnModel) -> None:
+    for event_type in ("bonus", "contest", "story"):
+        prediction, rows = predict_type(model, world, event_type)
+        assert prediction.evidence == "randomised"
+        assert prediction.uplift.mean() == pytest.approx(world.effect[rows].mean(), abs=0.04)
+        assert (prediction.uplift_low <= prediction.uplift).all()
+        assert (prediction.uplift <= prediction.uplift_high).all()
+
+
+def test_chance_without_an_event_is_that_of_the_world(world: World, model: ReturnModel) -> None:
+    baseline = model.predict_baseline(world.examples.features)
+    assert np.corrcoef(baseline, world.p_without)[0, 1] > 0.95
+    assert baseline.mean() == pytest.approx(world.p_without.mean(), abs=0.02)
+    assert model.metrics_["roc_auc"] > 0.65
+    assert model.metrics_["expected_calibration_error"] < 0.05
+
+
+def test_biased_targeting_is_adjusted_for() -> None:
+    world = make_world(12_000, seed=2, is_randomised=False)
+    model = ReturnModel().fit(world.examples)
+    examples = world.examples
+    naive = examples.outcome[examples.is_exposed].mean() - examples.outcome[~examples.is_exposed].mean()
+    effects = [predict_type(model, world, name)[0] for name in ("bonus", "contest", "story")]
+    mean = float(np.mean([effect.uplift.mean() for effect in effects]))
+    assert {effect.evidence for effect in effects} == {"adjusted"}
+    assert naive > world.effect.mean() + 0.08
+    assert mean == pytest.approx(world.effect.mean(), abs=0.04)
+
+
+def test_no_effect_is_said_to_be_none() -> None:
+    chosen = [ReturnModel().fit(make_world(4000, seed=seed, effect=0.0).examples).uplift_.chosen for seed in range(6)]
+    assert chosen.count("none") >= 5
+
+
+def test_the_same_data_gives_the_same_bytes_and_survives_the_archive(world: World, model: ReturnModel) -> None:
+    content = pack(model.to_state())
+    assert content == pack(ReturnModel(random_state=1).fit(world.examples).to_state())
+    restored = ReturnModel.from_state(unpack(content))
+    before, after = (predict_type(each, world, "contest")[0] for each in (model, restored))
+    np.testing.assert_array_equal(before.with_event, after.with_event)
+    np.testing.assert_array_equal(before.without_event, after.without_event)
+    np.testing.assert_array_equal(before.uplift_low, after.uplift_low)
+
+
+def test_a_score_does_not_depend_on_who_is_scored_beside(world: World, model: ReturnModel) -> None:
+    examples = world.examples
+    together = model.predict(examples.features, examples.event_features, "contest").with_event
+    for row in (0, 9, 77, 4321):
+        alone = model.predict(examples.features.iloc[[row]], examples.event_features.iloc[[row]], "contest")
+        assert alone.with_event[0] == together[row]
+    order = np.random.default_rng(0).permutation(len(examples))
+    shuffled = model.predict(examples.features.iloc[order], examples.event_features.iloc[order], "contest")
+    np.testing.assert_array_equal(shuffled.with_event, together[order])
+
+
+def test_an_event_type_never_seen_gets_the_pooled_effect_with_a_wider_interval(
+    world: World, model: ReturnModel
+) -> None:
+    examples = world.examples
+    unknown = model.predict(examples.features[:50], examples.event_features[:50], "never seen")
+    known = model.predict(examples.features[:50], examples.event_features[:50], "bonus")
+    assert unknown.evidence == "insufficient"
+    assert unknown.uplift.mean() == pytest.approx(model.uplift_.pooled.effect, abs=0.03)
+    assert (unknown.uplift_high - unknown.uplift_low).mean() > (known.uplift_high - known.uplift_low).mean()
+
+
+def test_without_any_event_only_the_baseline_is_learned() -> None:
+    world = make_world(2000)
+    natural = replace(
+        world.examples,
+        event_types=np.full(2000, "", dtype=object),
+        is_exposed=np.zeros(2000, dtype=bool),
+        assignment_probability=np.full(2000, np.nan),
+    )
+    model = ReturnModel().fit(natural)
+    prediction = model.predict(natural.features, natural.event_features, "bonus")
+    assert prediction.evidence == "insufficient"
+    assert (prediction.uplift == 0).all()
+    assert (prediction.uplift_high > 0).all()
+    assert any("unknown and taken as 0" in message for message in model.messages_)
+
+
+def only(examples: Examples, rows: int) -> Examples:
+    return examples.take(np.arange(rows))
+
+
+@pytest.mark.parametrize("model_class", [ReturnModel, ConversionModel, RevenueModel])
+@pytest.mark.parametrize(
+    "case", ["ten rows", "one row", "one user", "one class", "no features", "nothing known", "none"]
+)
+def test_odd_examples_have_a_defined_answer(model_class: type, case: str) -> None:
+    examples = make_world(600).examples
+    if case == "ten rows":
+        examples = only(examples, 10)
+    elif case == "one row":
+        examples = only(examples, 1)
+    elif case == "none":
+        examples = only(examples, 0)
+    elif case == "one user":
+        examples = replace(examples, user_ids=np.full(600, "me", dtype=object))
+    elif case == "one class":
+        examples = replace(examples, outcome=np.zeros(600))
+    elif case == "no features":
+        examples = replace(
+            examples, features=pd.DataFrame(index=range(600)), event_features=pd.DataFrame(index=range(600))
+        )
+    elif case == "nothing known":
+        empty = examples.features.assign(habit=np.nan, spirit=np.nan, noise=np.nan, country=None)
+        examples = replace(examples, features=empty)
+    model = model_class().fit(examples)
+    restored = model_class.from_state(unpack(pack(model.to_state())))
+    rows = make_world(20).examples
+    for event_type in ("bonus", "never seen"):
+        prediction = restored.predict(rows.features, rows.event_features, event_type)
+        for array in (prediction.with_event, prediction.without_event, prediction.uplift_low, prediction.uplift_high):
+            assert array.shape == (20,)
+            assert np.isfinite(array).all()
+        if model_class is not RevenueModel:
+            assert ((prediction.with_event >= 0) & (prediction.with_event <= 1)).all()
+    assert len(restored.predict_baseline(rows.features[:0])) == 0
+
+
+def test_revenue_is_not_owned_by_one_huge_payment() -> None:
+    world = make_world(3000, effect=0.0)
+    draw = np.random.default_rng(5)
+    amounts = np.exp(1.0 + 0.5 * world.examples.features["habit"].to_numpy() + 0.3 * draw.normal(size=3000))
+    amounts[17] = 1e12
+    model = RevenueModel().fit(replace(world.examples, outcome=amounts))
+    predicted = model.predict_baseline(world.examples.features)
+    honest = np.delete(amounts, 17)
+    assert predicted.mean() == pytest.approx(honest.mean(), rel=0.15)
+    assert np.corrcoef(np.delete(predicted, 17), honest)[0, 1] > 0.6
+
+
+def test_a_feature_that_is_gone_is_named() -> None:
+    world = make_world(2000)
+    model = ReturnModel().fit(world.examples)
+    with pytest.raises(ResponseError, match="habit"):
+        model.predict_baseline(world.examples.features.drop(columns="habit"))
+
+
+def test_huge_and_infinite_feature_values_are_scored() -> None:
+    world = make_world(3000)
+    model = ReturnModel().fit(world.examples)
+    odd = world.examples.features[:3].assign(habit=[1e300, np.inf, -np.inf], country=["😀", "x\ny'", None])
+    assert np.isfinite(model.predict_baseline(odd)).all()
