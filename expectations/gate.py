@@ -96,9 +96,10 @@ def _postgres_source(url: str) -> Iterator[Any]:
     # Usage statistics would leave the company's network.
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
     import great_expectations as gx
+    from great_expectations.data_context.types.base import ProgressBarsConfig
 
     context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
     scheme, rest = url.split("://", 1)
     source = context.data_sources.add_postgres(
         name=f"warehouse-{uuid4()}", connection_string=f"{scheme}+psycopg://{rest}", create_temp_table=False
@@ -131,8 +132,9 @@ def _finding(suite: str, result: Any) -> Finding:
         raise GateClosedError(f"An expectation of {suite} could not be evaluated: {result.exception_info}")
     config = result.expectation_config
     observed = result.result.get("observed_value")
-    if observed is None and "unexpected_percent" in result.result:
-        observed = f"{result.result['unexpected_percent']:.2f} % outside"
+    share_outside = result.result.get("unexpected_percent")
+    if share_outside is not None:
+        observed = f"{share_outside:.2f} % outside"
     unexpected = (result.result.get("details") or {}).get("unexpected_rows")
     if not result.success and unexpected:
         observed = "; ".join(", ".join(f"{key}={value}" for key, value in row.items()) for row in unexpected[:3])
