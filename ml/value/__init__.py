@@ -1,6 +1,10 @@
 """What a user is worth: purchases to come, money a purchase, influence on friends, and the value score."""
 
+from ml.value.beta_geometric import BetaGeometric, ModifiedBetaGeometric
 from ml.value.errors import ValueModelError
+from ml.value.lifetime import LifetimeValueModel
+from ml.value.models import Interval, PurchaseModel
+from ml.value.pareto import ParetoNBD
 from ml.value.score import (
     ValueWeights,
     expected_incremental_value,
@@ -8,8 +12,16 @@ from ml.value.score import (
     value_of_a_return,
     value_score,
 )
+from ml.value.spend import GammaGamma
 
 __all__ = [
+    "BetaGeometric",
+    "GammaGamma",
+    "Interval",
+    "LifetimeValueModel",
+    "ModifiedBetaGeometric",
+    "ParetoNBD",
+    "PurchaseModel",
     "ValueModelError",
     "ValueWeights",
     "expected_incremental_value",
