@@ -1,6 +1,6 @@
 """What share of a source may be refused before the whole of it is suspect."""
 
-from expectations.suite import Border, Suite, no_rows
+from expectations.suite import WARNING, Border, Suite, no_rows
 
 
 def suite(border: Border) -> Suite:
@@ -23,7 +23,7 @@ def suite(border: Border) -> Suite:
             no_rows(
                 refused.format(share=alerts.warn_quarantined_share),
                 f"more than {alerts.warn_quarantined_share:.0%} of a table's rows are in quarantine.rows",
-                severity="warning",
+                severity=WARNING,
             ),
         ],
     )

@@ -1,6 +1,6 @@
 """What the decisions must be before anybody is invited."""
 
-from expectations.suite import Border, Suite, covers_inactive_users, no_rows
+from expectations.suite import WARNING, Border, Suite, covers_inactive_users, no_rows
 
 
 def suite(border: Border) -> Suite:
@@ -45,7 +45,7 @@ def suite(border: Border) -> Suite:
             no_rows(
                 "select 1 from {batch} having count(*) >= 200 and count(*) filter (where decision = 'target') = 0",
                 "nobody is invited: see the reasons in predictions.decisions",
-                severity="warning",
+                severity=WARNING,
             ),
         ],
     )

@@ -1,6 +1,6 @@
 """What the scores of user and event must be before anybody sees them."""
 
-from expectations.suite import Border, Suite, between, no_rows
+from expectations.suite import CRITICAL, Border, Suite, between, no_rows
 
 
 def suite(border: Border) -> Suite:
@@ -10,8 +10,8 @@ def suite(border: Border) -> Suite:
         # No open event: no pair to score.
         is_optional=True,
         expectations=[
-            between("p_return", 0, 1, "a chance outside [0, 1] is a broken model", severity="critical"),
-            between("p_conversion", 0, 1, "a chance outside [0, 1] is a broken model", severity="critical"),
+            between("p_return", 0, 1, "a chance outside [0, 1] is a broken model", severity=CRITICAL),
+            between("p_conversion", 0, 1, "a chance outside [0, 1] is a broken model", severity=CRITICAL),
             no_rows(
                 "select 1 from {batch} where abs(uplift - (p_return - p_return_if_not_contacted)) > 1e-9",
                 "uplift is the difference of the two chances, in every row",

@@ -1,6 +1,6 @@
 """What the landed events must be as a whole."""
 
-from expectations.suite import Border, Suite, no_rows
+from expectations.suite import WARNING, Border, Suite, no_rows
 
 
 def suite(border: Border) -> Suite:
@@ -13,12 +13,12 @@ def suite(border: Border) -> Suite:
             no_rows(
                 f"select 1 from {{batch}} having count(*) filter (where ends_at > {day}) = 0",
                 "no event is open at the as_of_date or after it: nobody can be invited",
-                severity="warning",
+                severity=WARNING,
             ),
             no_rows(
                 "select 1 from {batch} having max(contact_cost) = 0 and max(reward_cost) = 0",
                 "every event is free: the budget then limits nothing",
-                severity="warning",
+                severity=WARNING,
             ),
         ],
     )

@@ -1,6 +1,6 @@
 """What the landed exposures must be as a whole."""
 
-from expectations.suite import Border, Suite, no_rows
+from expectations.suite import WARNING, Border, Suite, no_rows
 
 
 def suite(border: Border) -> Suite:
@@ -12,12 +12,12 @@ def suite(border: Border) -> Suite:
             no_rows(
                 "select 1 from {batch} having count(*) filter (where arm = 'control') = 0",
                 "no exposure has a control group: effects rest on adjustment, not on a randomised comparison",
-                severity="warning",
+                severity=WARNING,
             ),
             no_rows(
                 "select 1 from {batch} where arm = 'control' and assignment_probability is null",
                 "control rows without assignment_probability cannot be weighted as a randomised comparison",
-                severity="warning",
+                severity=WARNING,
             ),
         ],
     )

@@ -1,6 +1,6 @@
 """What the landed payments must be as a whole."""
 
-from expectations.suite import Border, Suite, between, no_rows
+from expectations.suite import WARNING, Border, Suite, between, no_rows
 
 
 def suite(border: Border) -> Suite:
@@ -14,7 +14,7 @@ def suite(border: Border) -> Suite:
                 "select 1 from {batch} having sum(amount) filter (where kind = 'refund') "
                 "> sum(amount) filter (where kind <> 'refund')",
                 "refunds exceed payments: the sign or the kind of refunds is probably wrong",
-                severity="warning",
+                severity=WARNING,
             ),
         ],
     )

@@ -1,6 +1,6 @@
 """What the landed sessions must be as a whole."""
 
-from expectations.suite import Border, Suite, between, no_rows, rows_at_least
+from expectations.suite import WARNING, Border, Suite, between, no_rows, rows_at_least
 
 
 def suite(border: Border) -> Suite:
@@ -29,7 +29,7 @@ def suite(border: Border) -> Suite:
                 stale.format(batch="{batch}", days=alerts.stale_after_days),
                 f"the last session is more than {alerts.stale_after_days} days before the as_of_date: "
                 "users look inactive who are not",
-                severity="warning",
+                severity=WARNING,
             ),
             no_rows(
                 stale.format(batch="{batch}", days=alerts.stop_when_stale_after_days),

@@ -1,6 +1,6 @@
 """What the landed users must be as a whole."""
 
-from expectations.suite import Border, Suite, no_rows, rows_at_least
+from expectations.suite import WARNING, Border, Suite, no_rows, rows_at_least
 
 
 def suite(border: Border) -> Suite:
@@ -12,7 +12,7 @@ def suite(border: Border) -> Suite:
             no_rows(
                 "select count(*) from {batch} having count(*) > 1 and count(distinct registered_at) = 1",
                 "everybody registered in the same instant: the column was probably filled by the export",
-                severity="warning",
+                severity=WARNING,
             ),
         ],
     )

@@ -6,8 +6,12 @@ from datetime import date
 from typing import Any
 
 import great_expectations.expectations as gxe
+from great_expectations.expectations.metadata_types import FailureSeverity
 
 from warehouse.settings import Settings
+
+CRITICAL = FailureSeverity.CRITICAL
+WARNING = FailureSeverity.WARNING
 
 
 @dataclass(frozen=True)
@@ -45,10 +49,10 @@ class Suite:
 
 def rows_at_least(minimum: int, because: str) -> Any:
     """The batch has at least so many rows; critical."""
-    return gxe.ExpectTableRowCountToBeBetween(min_value=minimum, severity="critical", meta={"because": because})
+    return gxe.ExpectTableRowCountToBeBetween(min_value=minimum, severity=CRITICAL, meta={"because": because})
 
 
-def no_rows(query: str, because: str, *, severity: str = "critical") -> Any:
+def no_rows(query: str, because: str, *, severity: FailureSeverity = CRITICAL) -> Any:
     """`query` (with `{batch}` for the batch) returns no row."""
     return gxe.UnexpectedRowsExpectation(
         unexpected_rows_query=query, description=because, severity=severity, meta={"because": because}
@@ -67,12 +71,18 @@ def covers_inactive_users(border: Border) -> Any:
             ) as features
             where written <> inactive or known = 0
         """,
-        "every inactive user has exactly one row: a missing or doubled one means that a stage did not finish",
+        "every inactive user has exactly one row: a missing or doubled one means a stage that did not finish",
     )
 
 
 def between(
-    column: str, low: float | None, high: float | None, because: str, *, severity: str = "warning", mostly: float = 1.0
+    column: str,
+    low: float | None,
+    high: float | None,
+    because: str,
+    *,
+    severity: FailureSeverity = WARNING,
+    mostly: float = 1.0,
 ) -> Any:
     """Values of `column` lie in [low, high], in at least the share `mostly` of the rows."""
     return gxe.ExpectColumnValuesToBeBetween(

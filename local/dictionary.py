@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -58,11 +59,7 @@ def data_dictionary(warehouse: Warehouse, dbt_project: Path) -> str:
         "## What goes out\n\nTables made by migrations. Columns may be added, never renamed.\n",
         *_catalogue_sections(warehouse),
         "## What dbt builds\n",
-        *(
-            _dbt_section(file)
-            for layer in DBT_LAYERS
-            for file in sorted((dbt_project / "models" / layer).rglob("*.yml"))
-        ),
+        *(_dbt_section(layer, file) for layer in DBT_LAYERS for file in _yaml_files(dbt_project / "models" / layer)),
     ]
     return "\n".join(part for part in parts if part)
 
@@ -128,8 +125,8 @@ def _dbt_section(layer: str, file: Path) -> str:
     return "\n".join(sections)
 
 
-def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    lines = [header, tuple("---" for _ in header), *rows]
+def _table(header: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
+    lines: list[Sequence[object]] = [header, ["---"] * len(header), *rows]
     cells = (" | ".join(" ".join(str(cell).replace("|", "\\|").split()) for cell in line) for line in lines)
     return "\n".join(f"| {line} |" for line in cells) + "\n"
 

@@ -9,6 +9,7 @@ import pytest
 
 import expectations
 from expectations.gate import GateClosedError, suite_names, validate_landed, validate_predictions
+from expectations.suite import CRITICAL, WARNING
 from warehouse.door import Warehouse
 from warehouse.settings import Settings
 
@@ -188,4 +189,4 @@ def test_every_suite_is_one_table_and_every_expectation_has_a_severity_and_a_rea
         assert suite.expectations
         for expectation in suite.expectations:
             assert expectation.meta["because"]
-            assert expectation.severity in {"critical", "warning"}
+            assert expectation.severity in {CRITICAL, WARNING}
