@@ -1,0 +1,193 @@
+"""Cross-fitted helper models: who is likely to be exposed, and what a user would have done anyway.
+
+Each prediction comes from models that never saw the user: rows are dealt to folds by user, so that what is left over
+after the models (the residual) owes nothing to memory (Chernozhukov et al. 2018, double machine learning).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from sklearn.linear_model import LogisticRegression
+
+from ml.effects.errors import EffectsError
+
+FOLDS = 5
+# A category needs that many rows for a column of its own, and a feature gets at most that many columns.
+FEWEST_ROWS_A_LEVEL = 20
+MOST_LEVELS = 10
+# The models learn from at most that many rows; more change the fourth digit and cost seconds.
+MOST_LEARNING_ROWS = 60_000
+MOST_TUNING_ROWS = 10_000
+INVERSE_PENALTIES = (0.003, 0.03, 0.3)
+RIDGE_PENALTIES = (1.0, 10.0, 100.0, 1_000.0, 10_000.0)
+
+
+@dataclass(frozen=True)
+class Design:
+    """Features as numbers.
+
+    Attributes:
+        matrix: float64, shape (rows, columns): standardised columns that the models read.
+        balance: positions in `matrix` of the columns whose balance is worth reporting (no helper columns).
+        names: name of each column.
+    """
+
+    matrix: np.ndarray
+    balance: np.ndarray
+    names: tuple[str, ...]
+
+
+def build_design(features: pd.DataFrame) -> Design:
+    """Turn features into standardised columns; constant ones are left out.
+
+    A numeric feature becomes its inverse hyperbolic sine in units of its own median size (counts and money are skewed,
+    and may be negative), hinges at its quartiles (so that a straight line may bend), and a flag where it is unknown. A
+    text feature becomes one flag for each of its frequent words.
+    """
+    columns: list[np.ndarray] = []
+    names: list[str] = []
+    is_balance: list[bool] = []
+
+    def keep(values: np.ndarray, name: str, *, is_shown: bool) -> None:
+        deviation = values.std()
+        if deviation > 1e-9:
+            columns.append((values - values.mean()) / deviation)
+            names.append(name)
+            is_balance.append(is_shown)
+
+    for name in features.columns:
+        series = features[name]
+        if not pd.api.types.is_numeric_dtype(series):
+            words = series.astype("object").where(series.notna(), "unknown").astype(str)
+            counts = words.value_counts().sort_index().sort_values(ascending=False, kind="stable")
+            for word in counts[counts >= FEWEST_ROWS_A_LEVEL].index[:MOST_LEVELS]:
+                keep((words == word).to_numpy(dtype=float), f"{name}={word}", is_shown=True)
+            continue
+        values = series.to_numpy(dtype=float, na_value=np.nan)
+        is_unknown = ~np.isfinite(values)
+        if is_unknown.all():
+            continue
+        known = values[~is_unknown]
+        size = np.median(np.abs(known[known != 0])) if (known != 0).any() else 1.0
+        bent = np.arcsinh(values / size)
+        lower, middle, upper = np.quantile(bent[~is_unknown], (0.25, 0.5, 0.75))
+        bent[is_unknown] = middle
+        keep(bent, name, is_shown=True)
+        if lower < upper:
+            keep(np.maximum(lower - bent, 0.0), f"{name}, low", is_shown=False)
+            keep(np.maximum(bent - upper, 0.0), f"{name}, high", is_shown=False)
+        if is_unknown.any():
+            keep(is_unknown.astype(float), f"{name} is unknown", is_shown=True)
+    matrix = np.column_stack(columns) if columns else np.zeros((len(features), 0))
+    return Design(matrix, np.flatnonzero(is_balance), tuple(names))
+
+
+def fold_by_user(user_ids: np.ndarray, folds: int = FOLDS) -> np.ndarray:
+    """Deal rows to folds 0 .. folds - 1, all rows of a user to the same one, whatever the other rows are."""
+    users, rows = np.unique(np.asarray(user_ids, dtype=object).astype(str), return_inverse=True)
+    hashes = pd.util.hash_array(users.astype(object), categorize=False)
+    return (hashes % np.uint64(folds)).astype(np.int64)[rows]
+
+
+def predict_exposure(matrix: np.ndarray, is_exposed: np.ndarray, weights: np.ndarray, folds: np.ndarray) -> np.ndarray:
+    """Chance of being exposed rather than control, by penalised logistic regression of the other folds.
+
+    Args:
+        matrix: standardised columns, shape (rows, columns).
+        is_exposed: bool, shape (rows,).
+        weights: weight of each row when learning, shape (rows,).
+        folds: fold of each row, shape (rows,).
+    """
+    if matrix.shape[1] == 0:
+        return np.full(len(matrix), float(weights[is_exposed].sum() / weights.sum()))
+    tuning = _thin(np.arange(len(matrix)), MOST_TUNING_ROWS)
+    tried = matrix[tuning], is_exposed[tuning], weights[tuning], folds[tuning]
+    candidates = [_predict_with(*tried, strength) for strength in INVERSE_PENALTIES]
+    losses = [_log_loss(candidate, is_exposed[tuning], weights[tuning]) for candidate in candidates]
+    best = int(np.argmin(losses))
+    if len(tuning) == len(matrix):
+        return candidates[best]
+    return _predict_with(matrix, is_exposed, weights, folds, INVERSE_PENALTIES[best])
+
+
+def predict_outcomes(
+    matrix: np.ndarray, outcomes: np.ndarray, weights: np.ndarray, folds: np.ndarray, is_teacher: np.ndarray
+) -> np.ndarray:
+    """Expected outcomes, by weighted ridge regression on the teacher rows of the other folds.
+
+    One pass builds the cross products of each fold; a model of "all but this fold" is a subtraction. The penalty is
+    the one that predicts best out of fold, for each outcome by itself.
+
+    Args:
+        matrix: standardised columns, shape (rows, columns).
+        outcomes: shape (rows, outcomes).
+        weights: weight of each row when learning, shape (rows,).
+        folds: fold of each row, shape (rows,).
+        is_teacher: bool, shape (rows,): the rows to learn from, such as the controls.
+
+    Returns:
+        Predictions for every row, shape (rows, outcomes).
+    """
+    if not is_teacher.any():
+        raise EffectsError("No row to learn outcomes from: there must be at least one control.")
+    used = np.unique(folds)
+    width = matrix.shape[1] + 1
+    padded = np.column_stack([np.ones(len(matrix)), matrix])
+    gram = np.zeros((len(used), width, width))
+    moment = np.zeros((len(used), width, outcomes.shape[1]))
+    # Weights are scaled to the number of rows, so that a penalty means the same whatever their unit.
+    scaled = weights / weights[is_teacher].mean()
+    for position, fold in enumerate(used):
+        rows = np.flatnonzero((folds == fold) & is_teacher)
+        weighted = padded[rows] * scaled[rows, None]
+        gram[position] = padded[rows].T @ weighted
+        moment[position] = weighted.T @ outcomes[rows]
+    gram_of_all, moment_of_all = gram.sum(axis=0), moment.sum(axis=0)
+
+    best = np.full(outcomes.shape[1], np.inf)
+    predictions = np.zeros(outcomes.shape)
+    for penalty in RIDGE_PENALTIES:
+        ridge = np.eye(width) * penalty
+        ridge[0, 0] = 1e-6
+        candidate = np.empty(outcomes.shape)
+        for position, fold in enumerate(used):
+            inside = folds == fold
+            solution = np.linalg.solve(gram_of_all - gram[position] + ridge, moment_of_all - moment[position])
+            candidate[inside] = padded[inside] @ solution
+        losses = scaled[is_teacher] @ (outcomes[is_teacher] - candidate[is_teacher]) ** 2
+        better = losses < best
+        best[better] = losses[better]
+        predictions[:, better] = candidate[:, better]
+    return predictions
+
+
+def _predict_with(
+    matrix: np.ndarray, is_exposed: np.ndarray, weights: np.ndarray, folds: np.ndarray, strength: float
+) -> np.ndarray:
+    """Predict each fold by a logistic regression of that strength that learned from the others."""
+    chances = np.empty(len(matrix))
+    for fold in np.unique(folds):
+        inside = folds == fold
+        learning = _thin(np.flatnonzero(~inside), MOST_LEARNING_ROWS)
+        if is_exposed[learning].all() or not is_exposed[learning].any():
+            raise EffectsError("All users of one arm fall into one fold; show no number for so few users.")
+        model = LogisticRegression(C=strength, solver="newton-cholesky", max_iter=50, tol=1e-6)
+        model.fit(matrix[learning], is_exposed[learning], sample_weight=weights[learning])
+        chances[inside] = model.predict_proba(matrix[inside])[:, 1]
+    return chances
+
+
+def _log_loss(chances: np.ndarray, is_exposed: np.ndarray, weights: np.ndarray) -> float:
+    """Weighted log loss of predicted chances."""
+    right = np.where(is_exposed, chances, 1.0 - chances)
+    return float(-weights @ np.log(np.maximum(right, 1e-9)))
+
+
+def _thin(rows: np.ndarray, most: int) -> np.ndarray:
+    """At most that many of the rows, evenly spread over their order."""
+    if len(rows) <= most:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
