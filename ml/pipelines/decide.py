@@ -12,17 +12,42 @@ from ml.pipelines.matrix import matrix_values, response_matrix
 from warehouse.door import Warehouse
 from warehouse.settings import Settings
 
+# A channel's worth is the share of inactive users who returned after an exposure over it, drawn towards that of all
+# channels while there are few. Ties go to the channel used most, then to the name.
 CHANNELS = """
-    select granted.user_id, granted.channel
-    from features.eligible_user_channels as granted
-    left join (
-        select channel, count(*) as exposures_count
-        from marts.fct_exposures
-        where arm = 'treated' and exposed_at < cast(%(as_of_date)s as timestamp) at time zone 'UTC'
+    with known_examples as (
+        select channel, cast(has_returned as integer) as returned
+        from features.training_examples
+        where arm = 'treated' and is_inactive and has_returned is not null
+            and return_known_at <= cast(%(as_of_date)s as timestamp) at time zone 'UTC'
+    ),
+    channels_ranked as (
+        select
+            channel,
+            (sum(returned) + 20.0 * (select avg(returned) from known_examples)) / (count(*) + 20.0) as return_rate,
+            count(*) as examples_count
+        from known_examples
         group by channel
-    ) as used on used.channel = granted.channel
+    ),
+    suppressed as (
+        select user_id, channel from privacy.suppressions
+    )
+    select
+        granted.user_id,
+        granted.channel,
+        exists (
+            select 1 from suppressed
+            where suppressed.user_id = granted.user_id and suppressed.channel in (granted.channel, 'all')
+        ) as is_suppressed
+    from features.eligible_user_channels as granted
+    left join channels_ranked on channels_ranked.channel = granted.channel
     where granted.as_of_date = %(as_of_date)s
-    order by granted.user_id, coalesce(used.exposures_count, 0) desc, granted.channel
+    order by
+        granted.user_id collate "C",
+        is_suppressed,
+        coalesce(channels_ranked.return_rate, 0) desc,
+        coalesce(channels_ranked.examples_count, 0) desc,
+        granted.channel collate "C"
 """
 
 RECENT_CONTACTS = """
@@ -92,11 +117,12 @@ def rules_of(settings: Settings) -> DecisionRules:
 def read_population(warehouse: Warehouse, matrix: ResponseMatrix, settings: Settings) -> Population:
     """Read consents, past contacts and segments of the users of the matrix.
 
-    Among the channels with consent, a user gets the one that most exposures went over so far (ties by name).
+    Among the channels with consent that are not suppressed, a user gets the one over which most users came back.
     """
     when = {"as_of_date": matrix.as_of_date}
     users = pd.Index(matrix.user_ids)
-    channels = warehouse.read_frame(CHANNELS, when).drop_duplicates("user_id").set_index("user_id")["channel"]
+    channels = warehouse.read_frame(CHANNELS, when).drop_duplicates("user_id").set_index("user_id").reindex(users)
+    is_suppressed = channels["is_suppressed"].fillna(False).to_numpy(dtype=bool)
     contacts = warehouse.read_frame(RECENT_CONTACTS, when | {"days": settings.caps.days})
     pairs = warehouse.read_frame(EXPOSED_PAIRS, when)
     segments = warehouse.read_frame(SEGMENTS, when).set_index("user_id")["segment"]
@@ -106,7 +132,8 @@ def read_population(warehouse: Warehouse, matrix: ResponseMatrix, settings: Sett
     known = (rows >= 0) & (columns >= 0)
     already_exposed[rows[known], columns[known]] = True
     return Population(
-        channel=channels.reindex(users).fillna("").to_numpy(dtype=object),
+        channel=np.where(is_suppressed, "", channels["channel"].fillna("").to_numpy(dtype=object)),
+        is_suppressed=is_suppressed,
         recent_contacts=contacts.set_index("user_id")["contacts_count"].reindex(users).fillna(0).to_numpy(dtype=int),
         already_exposed=already_exposed,
         segment=segments.reindex(users).fillna("").to_numpy(dtype=object),

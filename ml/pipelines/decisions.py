@@ -47,7 +47,8 @@ class Population:
     """What is known of the inactive users besides their responses; rows as in the response matrix.
 
     Attributes:
-        channel: shape (users,), the channel over which a user would be invited, "" without marketing consent.
+        channel: shape (users,), the channel over which a user would be invited, "" where there is none.
+        is_suppressed: shape (users,), consented, but every such channel is on the suppression list.
         recent_contacts: shape (users,), contacts within the cap's days.
         already_exposed: shape (users, events), exposed to the event before (or its control).
         segment: shape (users,), name of the segment, "" where unknown.
@@ -55,6 +56,7 @@ class Population:
     """
 
     channel: np.ndarray
+    is_suppressed: np.ndarray
     recent_contacts: np.ndarray
     already_exposed: np.ndarray
     segment: np.ndarray
@@ -160,6 +162,10 @@ class Board:
     def suppress(self) -> None:
         """Settle the users who must not be contacted."""
         rules = self.rules
+        listed = self.is_open & self.population.is_suppressed
+        self.settle(
+            listed, "suppressed", ["On the suppression list for every channel with consent."] * int(listed.sum())
+        )
         silent = self.is_open & (self.population.channel == "")
         self.settle(silent, "suppressed", ["No marketing consent for any channel."] * int(silent.sum()))
         capped = self.is_open & (self.population.recent_contacts >= rules.contacts_per_user)

@@ -58,6 +58,7 @@ def world(
     )
     population = Population(
         channel=random.choice(np.array(["", "mail", "email"], dtype=object), users),
+        is_suppressed=np.zeros(users, dtype=bool),
         recent_contacts=random.choice([0, 1, 2, 3, 5], users),
         already_exposed=random.random((users, events)) < 0.3,
         segment=np.full(users, "quiet", dtype=object),
@@ -175,6 +176,7 @@ def reasons_of(**changes) -> Decisions:
     ("changes", "reason"),
     [
         ({"channel": ""}, "No marketing consent for any channel."),
+        ({"is_suppressed": True}, "On the suppression list for every channel with consent."),
         ({"recent_contacts": 4}, "Contacted 4 times in 28 days; at most 3."),
         ({"already_exposed": True}, "Already exposed to every open event (2)."),
     ],

@@ -1,0 +1,176 @@
+"""D5: what marketing sees changes as a whole or not at all, and never goes back by itself."""
+
+from collections.abc import Iterator
+from datetime import date
+from threading import Event, Thread
+
+import pytest
+
+from ml.pipelines.publish import PublishError, publish_targets
+from warehouse.door import Warehouse
+from warehouse.settings import Settings
+
+FIRST, SECOND = date(2018, 1, 2), date(2018, 1, 9)
+
+
+@pytest.fixture
+def predicted(warehouse: Warehouse) -> Iterator[Warehouse]:
+    """A warehouse with features of two dates and nothing predicted yet."""
+    warehouse.execute("create table features.feat_user_behaviour (user_id text, as_of_date date, is_inactive boolean)")
+    warehouse.execute(
+        "insert into features.feat_user_behaviour select 'user ' || n, day, mod(n, 10) <> 0 "
+        "from generate_series(1, 200) as n, unnest(%s::date[]) as day",
+        ([FIRST, SECOND],),
+    )
+    return warehouse
+
+
+def predict(warehouse: Warehouse, as_of_date: date, *, version: str, targets: int = 150) -> None:
+    """Write predictions of a date, replacing those before; every row carries the version."""
+    with warehouse.transaction() as connection:
+        for table in ("user_scores", "decisions", "plans", "segments"):
+            connection.execute(f"delete from predictions.{table} where as_of_date = %s", (as_of_date,))
+        connection.execute(
+            "insert into predictions.user_scores (as_of_date, user_id, segment, value_score, is_reachable, "
+            "p_return_if_not_contacted, lifetime_value, model_version) "
+            "select as_of_date, user_id, %s, 1, true, 0.1, 5, %s from features.feat_user_behaviour "
+            "where as_of_date = %s and is_inactive",
+            (version, version, as_of_date),
+        )
+        connection.execute(
+            "insert into predictions.decisions (as_of_date, user_id, decision, arm, event_id, event_type, channel, "
+            "reason, propensity, p_return, expected_incremental_value, cost, segment, model_version) "
+            "select as_of_date, user_id, case when row_number() over (order by user_id) <= %s then 'target' "
+            "else 'no_event' end, 'targeted', 'e', 't', 'mail', 'because', 0.9, 0.3, 1.5, 0.2, segment, %s "
+            "from predictions.user_scores where as_of_date = %s",
+            (targets, version, as_of_date),
+        )
+        connection.execute(
+            "insert into predictions.plans (as_of_date, candidates, targets, cost, value, upper_bound, gap, prices) "
+            "values (%s, 1, %s, 1, 1, 1, 0, '{}')",
+            (as_of_date, targets),
+        )
+        connection.execute(
+            "insert into predictions.segments (as_of_date, segment, size, share, definition, medians) "
+            "values (%s, %s, 180, 1, 'all', '{}')",
+            (as_of_date, version),
+        )
+
+
+def published(warehouse: Warehouse) -> list[tuple]:
+    with warehouse.transaction() as connection:
+        return connection.execute("select * from marketing.targets order by rank").fetchall()
+
+
+def test_targets_ranked_users_and_segments_are_shown(predicted: Warehouse, settings: Settings) -> None:
+    predict(predicted, FIRST, version="a")
+    report = publish_targets(FIRST, settings)
+    assert report.rows == 150
+    rows = published(predicted)
+    assert len(rows) == 150
+    assert predicted.scalar("select count(*) from marketing.top_users") == 180
+    assert predicted.scalar("select count(*) from marketing.segment_profiles") == 1
+    assert predicted.scalar("select uplift from marketing.targets where rank = 1") == pytest.approx(0.2)
+    # Equal values are ranked by the code points of the id, whatever the collation of the database is.
+    users = [row[1] for row in rows]
+    assert users == sorted(users)
+
+
+def test_the_same_again_is_the_same_to_the_byte(predicted: Warehouse, settings: Settings) -> None:
+    predict(predicted, FIRST, version="a")
+    first = publish_targets(FIRST, settings).details["sha256"]
+    rows = published(predicted)
+    assert publish_targets(FIRST, settings).details["sha256"] == first
+    assert published(predicted) == rows
+    predict(predicted, FIRST, version="b")
+    assert publish_targets(FIRST, settings).details["sha256"] != first
+
+
+def test_an_older_date_never_overwrites_a_newer_one_by_itself(predicted: Warehouse, settings: Settings) -> None:
+    predict(predicted, FIRST, version="old")
+    predict(predicted, SECOND, version="new")
+    publish_targets(SECOND, settings)
+    rows = published(predicted)
+    report = publish_targets(FIRST, settings)
+    assert report.rows == 0
+    assert "Marketing already sees 2018-01-09" in report.messages[0]
+    assert published(predicted) == rows
+    assert publish_targets(FIRST, settings, may_go_back=True).rows == 150
+    assert predicted.scalar("select max(as_of_date) from marketing.publications") == FIRST
+    assert predicted.scalar("select distinct segment from marketing.targets") == "old"
+
+
+BROKEN = {
+    "no decisions": ("delete from predictions.decisions where as_of_date = %s", "There are no decisions"),
+    "no plan": ("delete from predictions.plans where as_of_date = %s", "There are no decisions"),
+    "half the size": (
+        "delete from predictions.decisions where as_of_date = %s and decision = 'no_event'",
+        "180 users are inactive on 2018-01-09, but 150 have a decision",
+    ),
+    "somebody else": (
+        "update predictions.decisions set user_id = 'nobody' where as_of_date = %s and user_id = 'user 1'",
+        "inactive",
+    ),
+    "without a score": ("delete from predictions.user_scores where as_of_date = %s and user_id = 'user 1'", "no score"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_is_unfit_is_refused_and_the_old_targets_stay(name: str, predicted: Warehouse, settings: Settings) -> None:
+    predict(predicted, FIRST, version="a")
+    publish_targets(FIRST, settings)
+    rows = published(predicted)
+    predict(predicted, SECOND, version="b")
+    statement, sentence = BROKEN[name]
+    predicted.execute(statement, (SECOND,))
+    with pytest.raises(PublishError, match=sentence):
+        publish_targets(SECOND, settings)
+    assert published(predicted) == rows
+    assert predicted.scalar("select max(as_of_date) from marketing.publications") == FIRST
+
+
+def test_a_date_on_which_everybody_is_active_publishes_empty_targets(predicted: Warehouse, settings: Settings) -> None:
+    predict(predicted, FIRST, version="a")
+    publish_targets(FIRST, settings)
+    predicted.execute("update features.feat_user_behaviour set is_inactive = false where as_of_date = %s", (SECOND,))
+    predict(predicted, SECOND, version="b", targets=0)
+    assert publish_targets(SECOND, settings).rows == 0
+    assert published(predicted) == []
+
+
+def test_a_reader_never_sees_a_mix_through_a_hundred_publishes(predicted: Warehouse, settings: Settings) -> None:
+    for version in ("a", "b"):
+        predict(predicted, FIRST, version=version, targets=150 if version == "a" else 120)
+        publish_targets(FIRST, settings)
+    seen: set[tuple] = set()
+    failures: list[BaseException] = []
+    done = Event()
+
+    def poll() -> None:
+        try:
+            with predicted.connect() as connection:
+                while not done.is_set():
+                    seen.add(
+                        connection.execute(
+                            "select count(distinct targets.segment), min(targets.segment), count(*), "
+                            "(select min(segment) from marketing.segment_profiles), "
+                            "(select count(*) from marketing.top_users), "
+                            "(select min(segment) from marketing.top_users), "
+                            "(select targets from marketing.publications) from marketing.targets"
+                        ).fetchone()
+                    )
+                    connection.commit()
+        except BaseException as error:  # noqa: BLE001 a thread cannot raise into the test
+            failures.append(error)
+
+    readers = [Thread(target=poll) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    for number in range(100):
+        predict(predicted, FIRST, version="ab"[number % 2], targets=150 if number % 2 == 0 else 120)
+        publish_targets(FIRST, settings)
+    done.set()
+    for reader in readers:
+        reader.join()
+    assert not failures
+    assert seen == {(1, "a", 150, "a", 180, "a", 150), (1, "b", 120, "b", 180, "b", 120)}
