@@ -127,7 +127,9 @@ class LinearLearner(_FeatureLearner):
             # The Poisson score is unbiased for the mean of any outcome >= 0 whose logarithm is linear.
             # Divided by the mean the fit does not depend on the currency.
             self.unit_ = max(float(np.average(outcome, weights=weight)), 1e-9)
-            model = PoissonRegressor(alpha=self.penalty / len(outcome), max_iter=500, tol=1e-7)
+            model = PoissonRegressor(
+                alpha=self.penalty / len(outcome), solver="newton-cholesky", max_iter=100, tol=1e-7
+            )
             model.fit(matrix, outcome / self.unit_, sample_weight=weight)
             coefficients, intercept = model.coef_, float(model.intercept_ + np.log(self.unit_))
         else:

@@ -31,6 +31,8 @@ from ml.response.selection import (
 _PROPENSITY_BOUNDS = (0.03, 0.97)
 # Inactive users needed on both sides before an effect of a type is more than an anecdote.
 MINIMUM_EACH_SIDE = 50
+# Inactive users needed on both sides before users may differ in their effect.
+MINIMUM_FOR_DEVIATIONS = 300
 EVENT_TYPE = "event type"
 _BAG = 5
 
@@ -153,7 +155,10 @@ def fit_uplift(
     pooled, types = type_effects(scored, every, evidence, unknown)
     for name in set(_event_types(examples)) - set(types):
         types[name] = TypeEffect(pooled.effect, unknown, "insufficient", *_count(examples, name))
-    comparison, slope = _compare(scored, evidence, thread_count=thread_count, random_state=random_state)
+    enough = min(usable.is_exposed.sum(), (~usable.is_exposed).sum()) >= MINIMUM_FOR_DEVIATIONS
+    comparison, slope = _compare(
+        scored, evidence, _DEVIATIONS if enough else (), thread_count=thread_count, random_state=random_state
+    )
     deviations: tuple[Learner, ...] = ()
     if comparison.chosen in _DEVIATIONS:
         deviations = _fit_bag(
@@ -251,18 +256,23 @@ def _learner(name: str, *, thread_count: int, random_state: int) -> Learner:
 
 
 _DEVIATIONS = ("linear", "boosted")
-_SIMPLICITY = ("none", "types", *_DEVIATIONS)
 
 
 def _compare(
-    scored: ScoredExamples, evidence: Mapping[str, str], *, thread_count: int, random_state: int
+    scored: ScoredExamples,
+    evidence: Mapping[str, str],
+    deviations: tuple[str, ...],
+    *,
+    thread_count: int,
+    random_state: int,
 ) -> tuple[Comparison, float]:
     """Judge the candidates on later rows of other users; also learn how far to trust the deviations."""
     examples = scored.examples
     slices = time_slices(examples.reference_days)
     judged = ~slices.earlier if slices.is_out_of_time else slices.later
     folds = user_folds(examples.user_ids, random_state)
-    predictions = {name: np.full(len(examples), np.nan) for name in _SIMPLICITY}
+    simplicity = ("none", "types", *deviations)
+    predictions = {name: np.full(len(examples), np.nan) for name in simplicity}
     predictions["none"][:] = 0.0
     for fold in range(FOLDS):
         rows, others = slices.earlier & (folds != fold), judged & (folds == fold)
@@ -271,7 +281,7 @@ def _compare(
         pooled, types = type_effects(scored, rows, evidence)
         predictions["types"][others] = _level(examples, types, pooled)[others]
         frame = _with_type(examples.features, examples.event_features, examples.event_types)
-        for name in _DEVIATIONS:
+        for name in deviations:
             learner = _learner(name, thread_count=thread_count, random_state=random_state)
             target = scored.pseudo_outcome - _level(examples, types, pooled)
             learner.fit(frame[rows], target[rows])
@@ -286,13 +296,13 @@ def _compare(
     target, users = scored.pseudo_outcome[judged], examples.user_ids[judged]
     slopes = {}
     losses = {}
-    for name in _SIMPLICITY:
+    for name in simplicity:
         prediction = predictions[name][judged]
         losses[name] = row_losses("difference", target, prediction)
-        if name in _DEVIATIONS:
+        if name in deviations:
             level = predictions["types"][judged]
             slopes[name] = _slope(prediction - level, target - level)
-    comparison = simplest_within_one_standard_error(losses, _SIMPLICITY, users)
+    comparison = simplest_within_one_standard_error(losses, simplicity, users)
     return comparison, slopes.get(comparison.chosen, 0.0)
 
 
