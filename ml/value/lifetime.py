@@ -201,7 +201,7 @@ class LifetimeValueModel:
         self._typical_amount = float(capped.mean())
         if z.size < ENOUGH_REPEATERS:
             self._messages.append(
-                f"Users with repeat purchases that carry an amount: only {z.size}; money a purchase is a user's own mean "
+                f"Users with repeat purchases that carry an amount: only {z.size}; money a purchase is their own mean "
                 "drawn towards that of all."
             )
             return
