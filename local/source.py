@@ -69,11 +69,10 @@ def _last_session(folder: Path, today: date) -> date:
             continue
         try:
             with duckdb.connect() as connection:
-                connection.execute("set timezone = 'UTC'")
                 row = connection.execute(
-                    "select cast(max(seen_at) as date) from"
-                    f" (select try_cast(cast(started_at as varchar) as timestamp) as seen_at from {reader})"
-                    " where seen_at < ?",
+                    "select cast(make_timestamp(max(moment)) as date) from"
+                    " (select epoch_us(try_cast(cast(started_at as varchar) as timestamptz)) as moment"
+                    f" from {reader}) where moment < epoch_us(cast(? as timestamp))",
                     [str(file), today + timedelta(days=1)],
                 ).fetchone()
         except duckdb.Error as error:
