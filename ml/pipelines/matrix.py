@@ -8,7 +8,7 @@ import pandas as pd
 
 from ml.contracts import ResponseMatrix
 from ml.pipelines.model import ScoringModel, load_champion
-from ml.pipelines.reading import read_event_features, read_inactive_users, read_open_events
+from ml.pipelines.reading import purchase_columns, read_event_features, read_inactive_users, read_open_events
 from ml.value import ValueWeights, expected_incremental_value, value_of_a_return
 from warehouse.door import Warehouse
 from warehouse.settings import Settings
@@ -25,7 +25,8 @@ class UserPredictions:
         matrix: chances and money with every open event.
         segments: segment name per user, object of shape (users,).
         p_alive: chance that the user will ever buy again; NaN where nothing is known.
-        lifetime_value: money expected of the user.
+        lifetime_value: money expected of the user within a year, given that the user may never come back.
+        lifetime_value_if_back: the same of a user who is back.
         messages: sentences for the report of the stage.
     """
 
@@ -35,6 +36,7 @@ class UserPredictions:
     segments: np.ndarray
     p_alive: np.ndarray
     lifetime_value: np.ndarray
+    lifetime_value_if_back: np.ndarray
     messages: tuple[str, ...]
 
 
@@ -96,7 +98,9 @@ def predict_users(warehouse: Warehouse, as_of_date: date, settings: Settings) ->
         for name, column in columns_of_type.items():
             cells[name][:, positions] = column[:, np.newaxis]
         evidence[positions] = returns.evidence
-    lifetime_value, p_alive = np.zeros(users), np.full(users, np.nan)
+    purchases = purchase_columns(features)
+    worth = model.lifetime.predict(purchases["x"], purchases["t_x"], purchases["T"], purchases["z"])
+    if_back = worth["lifetime_value_if_alive"].to_numpy()
     weights = ValueWeights.from_mapping(asdict(settings.value_weights))
     matrix = ResponseMatrix(
         as_of_date=as_of_date,
@@ -111,9 +115,18 @@ def predict_users(warehouse: Warehouse, as_of_date: date, settings: Settings) ->
         model_version=version.version,
         uplift_low=cells["uplift_low"],
         uplift_high=cells["uplift_high"],
-        value_of_a_return=value_of_a_return(lifetime_value, np.zeros(users), weights),
+        value_of_a_return=value_of_a_return(if_back, np.zeros(users), weights),
     )
     segments = np.full(users, "everybody", dtype=object)
     if model.segmenter is not None and users:
         segments = model.segmenter.predict(features)
-    return UserPredictions(features, matrix, model, segments, p_alive, lifetime_value, messages)
+    return UserPredictions(
+        features=features,
+        matrix=matrix,
+        model=model,
+        segments=segments,
+        p_alive=worth["p_alive"].to_numpy(),
+        lifetime_value=worth["lifetime_value"].to_numpy(),
+        lifetime_value_if_back=if_back,
+        messages=messages,
+    )

@@ -8,6 +8,7 @@ from typing import Any
 from ml.registry import ModelRegistry, ModelVersion, RegistryError
 from ml.response import ConversionModel, ReturnModel, RevenueModel
 from ml.segmentation import UserSegmenter
+from ml.value import LifetimeValueModel
 from warehouse.door import Warehouse
 from warehouse.settings import Settings
 
@@ -18,11 +19,15 @@ MODEL_NAME = "scoring"
 
 @dataclass(frozen=True)
 class ScoringModel:
-    """Return, conversion and revenue of a user, and the segments; `segmenter` is None where nobody was inactive."""
+    """Return, conversion, revenue and lifetime value of a user, and the segments.
+
+    `segmenter` is None where nobody was inactive.
+    """
 
     returns: ReturnModel
     conversions: ConversionModel
     revenues: RevenueModel
+    lifetime: LifetimeValueModel
     segmenter: UserSegmenter | None
 
     def to_state(self) -> dict[str, Any]:
@@ -31,6 +36,7 @@ class ScoringModel:
             "returns": self.returns.to_state(),
             "conversions": self.conversions.to_state(),
             "revenues": self.revenues.to_state(),
+            "lifetime": self.lifetime.to_state(),
             "segmenter": None if self.segmenter is None else self.segmenter.to_state(),
         }
 
@@ -42,6 +48,7 @@ class ScoringModel:
             returns=ReturnModel.from_state(state["returns"]),
             conversions=ConversionModel.from_state(state["conversions"]),
             revenues=RevenueModel.from_state(state["revenues"]),
+            lifetime=LifetimeValueModel.from_state(state["lifetime"]),
             segmenter=None if segmenter is None else UserSegmenter.from_state(segmenter),
         )
 

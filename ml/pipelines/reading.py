@@ -18,9 +18,11 @@ __all__ = [
     "FeatureCatalogue",
     "PipelineError",
     "TrainingRows",
+    "purchase_columns",
     "read_event_features",
     "read_inactive_users",
     "read_open_events",
+    "read_purchases",
     "read_reachable_users",
     "read_training_rows",
 ]
@@ -190,6 +192,26 @@ def read_inactive_users(warehouse: Warehouse, as_of_date: date) -> pd.DataFrame:
         (as_of_date,),
     )
     return frame.set_index("user_id")
+
+
+def read_purchases(warehouse: Warehouse, as_of_date: date) -> pd.DataFrame:
+    """Read the purchase history of every user, active or not, as the value models need it, sorted by user_id."""
+    return warehouse.read_frame(
+        "select repeat_purchase_days_count, purchase_recency_days, purchase_age_days, repeat_purchase_mean_amount,"
+        ' payments_mean_amount from features.feat_user_money where as_of_date = %s order by user_id collate "C"',
+        (as_of_date,),
+    )
+
+
+def purchase_columns(users: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return x, t_x, T and z of the value models from the money features, each of shape (users,)."""
+    names = {
+        "x": "repeat_purchase_days_count",
+        "t_x": "purchase_recency_days",
+        "T": "purchase_age_days",
+        "z": "repeat_purchase_mean_amount",
+    }
+    return {symbol: users[name].to_numpy(dtype=np.float64, na_value=np.nan) for symbol, name in names.items()}
 
 
 def read_event_features(warehouse: Warehouse, as_of_date: date, event_type: str, user_ids: pd.Index) -> pd.DataFrame:

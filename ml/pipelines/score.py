@@ -72,7 +72,7 @@ def user_scores(predicted: UserPredictions, values: np.ndarray, reachable: set[s
     score = value_score(
         expected_incremental_value=values[rows, best] if has_events else None,
         p_return_if_not_contacted=matrix.p_return_if_not_contacted,
-        lifetime_value=predicted.lifetime_value,
+        lifetime_value=predicted.lifetime_value_if_back,
     )
     return pd.DataFrame(
         {

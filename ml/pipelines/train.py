@@ -6,10 +6,17 @@ from typing import TypeVar
 
 from ml.contracts import StageReport
 from ml.pipelines.model import MODEL_NAME, ScoringModel, open_registry
-from ml.pipelines.reading import TrainingRows, read_inactive_users, read_training_rows
+from ml.pipelines.reading import (
+    TrainingRows,
+    purchase_columns,
+    read_inactive_users,
+    read_purchases,
+    read_training_rows,
+)
 from ml.registry import RegistryError
 from ml.response import ConversionModel, Examples, OutcomeModel, ReturnModel, RevenueModel
 from ml.segmentation import UserSegmenter
+from ml.value import LifetimeValueModel
 from warehouse.door import Warehouse
 from warehouse.settings import Settings
 
@@ -81,14 +88,18 @@ def fit_scoring_model(
     returns = _fit(ReturnModel(**seeds), rows.returns())
     conversions = _fit(ConversionModel(**seeds), rows.conversions())
     revenues = _fit(RevenueModel(**seeds), rows.revenues())
+    purchases = read_purchases(warehouse, as_of_date)
+    lifetime = LifetimeValueModel().fit(
+        **purchase_columns(purchases), mean_amount=purchases["payments_mean_amount"].to_numpy(dtype=float)
+    )
     users = read_inactive_users(warehouse, as_of_date)
     segmenter = UserSegmenter(random_state=settings.seed).fit(users) if len(users) else None
     metrics: dict[str, float] = {}
     parts: Mapping[str, OutcomeModel] = {"return": returns, "conversion": conversions, "revenue": revenues}
     for name, part in parts.items():
         metrics |= {f"{name}_{metric}": figure for metric, figure in part.metrics_.items()}
-    messages = tuple(message for part in parts.values() for message in part.messages_)
-    return ScoringModel(returns, conversions, revenues, segmenter), metrics, messages
+    messages = tuple(message for part in parts.values() for message in part.messages_) + lifetime.messages_
+    return ScoringModel(returns, conversions, revenues, lifetime, segmenter), metrics, messages
 
 
 def _fit(model: _Model, examples: Examples) -> _Model:

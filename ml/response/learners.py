@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from catboost import CatBoostClassifier, CatBoostRegressor, Pool
 from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
+from threadpoolctl import threadpool_limits
 
 from ml.response.encoding import FeatureEncoder
 from ml.response.examples import ResponseError
@@ -117,10 +118,15 @@ class LinearLearner(_FeatureLearner):
         self.penalty = penalty
 
     def _fit_features(self, frame: pd.DataFrame, outcome: np.ndarray, weight: np.ndarray) -> None:
-        matrix = self.encoder_.to_matrix(frame)
+        # One thread: sums of several add up in changing order, and the same data must give the same model. On matrices
+        # of this size more threads mostly wait for each other.
+        with threadpool_limits(limits=1):
+            self._solve(self.encoder_.to_matrix(frame), outcome, weight)
+
+    def _solve(self, matrix: np.ndarray, outcome: np.ndarray, weight: np.ndarray) -> None:
         model: LogisticRegression | PoissonRegressor | Ridge
         if self.kind == "chance":
-            model = LogisticRegression(C=1.0 / self.penalty, max_iter=500, tol=1e-6)
+            model = LogisticRegression(C=1.0 / self.penalty, solver="newton-cholesky", max_iter=100, tol=1e-6)
             model.fit(matrix, outcome.astype(int), sample_weight=weight)
             coefficients, intercept = model.coef_[0], float(model.intercept_[0])
         elif self.kind == "amount":
