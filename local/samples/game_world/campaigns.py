@@ -56,10 +56,9 @@ def plan_campaigns(*, random_state: np.random.Generator) -> tuple[Campaign, ...]
     days = np.arange(last_day, _FIRST_CAMPAIGN_DAY, -CONTACT.days_between_campaigns)[::-1]
     rounds = -(-len(days) // len(EVENT_TYPES))
     types = np.concatenate([random_state.permutation(EVENT_TYPES) for _ in range(rounds)])[: len(days)]
-    is_randomised = np.resize([True, False], len(days))
-    # Whether a type was tested or targeted must not follow from its place in the round.
-    for start in range(0, len(days), 2):
-        is_randomised[start : start + 2] = random_state.permutation(is_randomised[start : start + 2])
+    # Of each type every other campaign was a test; which half begins is left to chance.
+    place, begins = np.arange(len(days)) // len(EVENT_TYPES), random_state.integers(0, 2, len(EVENT_TYPES))
+    is_randomised = (place + begins[[EVENT_TYPES.index(str(kind)) for kind in types]]) % 2 == 0
     past = [
         Campaign(
             event_id=f"event-{number:03d}",

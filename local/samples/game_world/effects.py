@@ -60,10 +60,14 @@ def event_effects(variant: str, event_type: str, players: Players, chosen: np.nd
 
 
 def fatigued(effect: np.ndarray, contacts: np.ndarray, variant: str) -> np.ndarray:
-    """Take from an effect what recent contacts take from it; where nothing works, contacts do no harm either."""
+    """Take from a welcome effect what recent contacts take from it, and let an unwelcome one be.
+
+    Where nothing moves returning, contacts do no harm either.
+    """
     if variant in ("nothing", "payment"):
         return effect
-    return effect * np.exp(-CONTACT.fatigue * contacts) - CONTACT.fatigue_penalty * contacts
+    worn = np.where(effect > 0, np.exp(-CONTACT.fatigue * contacts), 1.0)
+    return effect * worn - CONTACT.fatigue_penalty * contacts
 
 
 def season() -> np.ndarray:

@@ -122,7 +122,7 @@ class Variants:
     threshold: float = 0.7
     threshold_effect: float = 1.5
     below_threshold_effect: float = -0.10
-    annoyed_effect: float = -0.90
+    annoyed_effect: float = -1.30
     calm_effect: float = 0.15
     payment_intercept: float = 0.25
     payment_slope: float = 0.60
@@ -206,7 +206,7 @@ class Contact:
         refusal: share of the others whose no is recorded.
         withdrawal: chance that a noticed message ends the consent for its channel.
         annoyed_withdrawal: the same for payers in the variant "annoyed".
-        fatigue: an effect shrinks by exp(-fatigue * contacts), contacts fading over `fatigue_days`.
+        fatigue: a welcome effect shrinks by exp(-fatigue * contacts), contacts fading over `fatigue_days`.
         fatigue_penalty: and loses this much logit a contact.
         audience_share: share of the inactive with consent that a randomised campaign takes; payers twice as likely.
         treated_share: chance of being treated in a randomised campaign, drawn for each campaign from these.

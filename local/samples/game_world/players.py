@@ -166,9 +166,9 @@ def _draw_friendships(traits: np.ndarray, registered_day: np.ndarray, random_sta
         0.8 * traits[:, TRAITS.index("competitiveness")]
         + 0.5 * traits[:, TRAITS.index("spending")]
         + 0.4 * traits[:, TRAITS.index("curiosity")]
-        + registered_day / 60.0
+        + registered_day / 250.0
     )
-    order = np.argsort(likeness[owner] + 0.4 * random_state.standard_normal(len(owner)), kind="stable")
+    order = np.argsort(likeness[owner] + 0.2 * random_state.standard_normal(len(owner)), kind="stable")
     met = owner[order[: len(order) // 2 * 2]].reshape(-1, 2)
     met = np.sort(met[met[:, 0] != met[:, 1]], axis=1)
     return np.unique(met, axis=0).reshape(-1, 2).astype(np.int32)

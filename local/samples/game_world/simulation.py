@@ -100,7 +100,7 @@ class Server:
         ).astype(np.float32)
         self._play_hazard = (ACTIVITY.play_hazard * np.exp(ACTIVITY.play_attachment * attachment)).astype(np.float32)
         self._lapse_factor = (ACTIVITY.lapse_hazard * np.exp(ACTIVITY.lapse_attachment * attachment)).astype(np.float32)
-        self._age_table = (np.arange(1, DAYS + 2) ** -ACTIVITY.lapse_power).astype(np.float32)
+        self._age_table = (np.arange(1, DAYS + 120) ** -ACTIVITY.lapse_power).astype(np.float32)
         self._deposit_step = deposit_step(players, everyone)
         self._further_deposits = further_deposits(players, everyone)
         weekday_pattern = np.where(np.arange(7) >= 5, 1.5, 0.8)
@@ -139,7 +139,7 @@ class Server:
                 self._feel_friends(day)
             for number in by_day.get(day, ()):
                 self._invite(number, day, before)
-            self._live(day, count, before)
+            self.pass_day(day, count, before)
             before = count
         self._feel_friends(DAYS)
 
@@ -158,7 +158,7 @@ class Server:
             np.float32
         )
 
-    def _live(self, day: int, count: int, before: int) -> None:
+    def pass_day(self, day: int, count: int, before: int) -> None:
         """Pass one day for the first `count` players, of whom those from `before` on register on it."""
         draw = self.random_state
         lapse = day - self.last_play[:count]
@@ -264,7 +264,7 @@ class Server:
         channel = np.where(self.consents[:, chosen], draw.random((len(CHANNELS), len(chosen))), -1).argmax(axis=0)
         self._assigned_day[chosen] = day
         self.records.exposure.append((chosen, _same(day, chosen), _same(number, chosen), channel, is_treated))
-        self._contact(number, day, chosen[is_treated], channel[is_treated], lapse[chosen[is_treated]])
+        self.contact(number, day, chosen[is_treated], channel[is_treated], lapse[chosen[is_treated]])
 
         active = np.flatnonzero((lapse <= 3) & (draw.random(count) < CONTACT.in_app_share))
         self.records.exposure.append(
@@ -276,8 +276,16 @@ class Server:
         self._planned_days[takes_part] |= 1
         self.records.response.append((takes_part, _same(day, takes_part), _same(number, takes_part)))
 
-    def _contact(self, number: int, day: int, contacted: np.ndarray, channel: np.ndarray, lapse: np.ndarray) -> None:
-        """Let a campaign act on the players it contacted."""
+    def contact(self, number: int, day: int, contacted: np.ndarray, channel: np.ndarray, lapse: np.ndarray) -> None:
+        """Let a campaign act on inactive players.
+
+        Args:
+            number: the campaign's position in `campaigns`.
+            day: day of the messages, before its play.
+            contacted: indices of the players, each once.
+            channel: the message's channel for each, index into CHANNELS.
+            lapse: days since each played last.
+        """
         draw = self.random_state
         self._invitation[contacted] = number
         self._invitation_end[contacted] = day + RETURN_WINDOW_DAYS
