@@ -60,12 +60,13 @@ def adjust_for_choice(exposures: Exposures, maximum_propensity: float) -> Adjust
     """Fit both helper models across folds of users and weight the controls towards the exposed.
 
     Controls are first weighted so that every event counts among them as it does among the exposed: how many unexposed
-    users were sampled for an event says nothing about who was chosen. Exposed rows of events without controls, and
-    rows of either arm whose chance of exposure exceeds `maximum_propensity` (on the scale of equally large arms), are
-    trimmed: nobody comparable is in the other arm.
+    users were sampled for an event says nothing about who was chosen. Exposed rows of events without controls are
+    trimmed, and so are rows of either arm where the exposed make up more than `maximum_propensity` of those alike:
+    hardly anybody comparable is in the other arm.
     """
     exposed = exposures.is_exposed
-    plain = _weights_by_event(exposures.event_ids, exposed)
+    represented = _exposed_per_control(exposures.event_ids, exposed)
+    plain = np.where(exposed, (represented > 0).astype(float), represented)
     if not (plain[exposed].any() and plain[~exposed].any()):
         raise EffectsError("No event has both exposed users and controls to compare them with.")
     design = build_design(exposures.features)
@@ -74,9 +75,10 @@ def adjust_for_choice(exposures: Exposures, maximum_propensity: float) -> Adjust
     chances = np.full(len(plain), np.nan)
     matrix = design.matrix[used]
     chances[used] = predict_exposure(matrix, exposed[used], plain[used], folds[used])
-    is_trimmed = ~(chances <= maximum_propensity)
-    weights = np.where(exposed, 1.0, plain * chances / (1.0 - np.minimum(chances, maximum_propensity)))
-    weights[is_trimmed] = 0.0
+    # How many of the exposed a control just like this row stands for, or would have to.
+    represented = represented * chances / np.maximum(1.0 - chances, 1e-12)
+    is_trimmed = ~(represented / (1.0 + represented) <= maximum_propensity)
+    weights = np.where(is_trimmed, 0.0, np.where(exposed, 1.0, represented))
 
     names = tuple(exposures.outcomes)
     outcomes = np.column_stack([exposures.outcomes[name] for name in names])
@@ -129,14 +131,12 @@ def measure_balance(
     )
 
 
-def _weights_by_event(event_ids: np.ndarray, is_exposed: np.ndarray) -> np.ndarray:
-    """1 for the exposed; for controls exposed rows / controls of their event; 0 where an event has only one arm."""
+def _exposed_per_control(event_ids: np.ndarray, is_exposed: np.ndarray) -> np.ndarray:
+    """Exposed rows a control row in each row's event; 0 where an event has only one arm."""
     _, events = np.unique(event_ids, return_inverse=True)
     exposed = np.bincount(events[is_exposed], minlength=events.max() + 1 if len(events) else 0)
     controls = np.bincount(events[~is_exposed], minlength=len(exposed))
-    is_paired = ((exposed > 0) & (controls > 0))[events]
-    of_controls = exposed[events] / np.maximum(controls[events], 1)
-    return np.where(is_paired, np.where(is_exposed, 1.0, of_controls), 0.0)
+    return np.where(controls > 0, exposed / np.maximum(controls, 1), 0.0)[events]
 
 
 def _mean(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -146,4 +146,4 @@ def _mean(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def _variance(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Weighted variance of each column."""
-    return np.asarray(weights @ np.square(features) / weights.sum() - _mean(features, weights) ** 2)
+    return np.maximum(weights @ np.square(features) / weights.sum() - _mean(features, weights) ** 2, 0.0)
