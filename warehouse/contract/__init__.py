@@ -22,7 +22,8 @@ POSTGRES_TYPES = {
     "numeric": "numeric(24, 6)",
     "float": "double precision",
     "boolean": "boolean",
-    "json": "jsonb",
+    # Kept as it came; jsonb would reorder keys, and a row received again could not be told from a changed one.
+    "json": "json",
 }
 
 
