@@ -1,3 +1,10 @@
+{{
+    config(
+        materialized="table",
+        indexes=[{"columns": ["user_id", "exposed_at"]}],
+    )
+}}
+
 with
 
 exposures as (
@@ -12,7 +19,19 @@ events as (
 
 ),
 
-fct_exposures as (
+responses as (
+
+    select * from {{ ref("stg_raw__responses") }}
+
+),
+
+lapses as (
+
+    select * from {{ ref("fct_user_lapses") }}
+
+),
+
+exposures_of_events as (
 
     select
         exposures.exposure_id,
@@ -34,6 +53,62 @@ fct_exposures as (
     from exposures
     inner join events
         on exposures.event_id = events.event_id
+
+),
+
+first_responses as (
+
+    select
+        exposures_of_events.exposure_id,
+
+        min(responses.responded_at) as responded_at
+
+    from exposures_of_events
+    inner join responses
+        on
+            exposures_of_events.event_id = responses.event_id
+            and exposures_of_events.user_id = responses.user_id
+            and exposures_of_events.exposed_at <= responses.responded_at
+    group by exposures_of_events.exposure_id
+
+),
+
+-- Lapses of a user do not overlap: at most one is going on at the moment of an exposure.
+fct_exposures as (
+
+    select
+        exposures_of_events.exposure_id,
+        exposures_of_events.event_id,
+        exposures_of_events.user_id,
+
+        exposures_of_events.event_type,
+        exposures_of_events.channel,
+        exposures_of_events.arm,
+
+        exposures_of_events.assignment_probability,
+
+        exposures_of_events.is_contact,
+        lapses.user_id is not null as is_inactive,
+
+        exposures_of_events.exposed_date,
+
+        exposures_of_events.exposed_at,
+        first_responses.responded_at,
+        case
+            when
+                lapses.returned_at
+                < {{ days_after("exposures_of_events.exposed_at", setting("return_window_days")) }}
+                then lapses.returned_at
+        end as returned_at
+
+    from exposures_of_events
+    left join lapses
+        on
+            exposures_of_events.user_id = lapses.user_id
+            and lapses.inactive_from_date <= exposures_of_events.exposed_date
+            and (lapses.returned_at is null or lapses.returned_at >= exposures_of_events.exposed_at)
+    left join first_responses
+        on exposures_of_events.exposure_id = first_responses.exposure_id
 
 )
 

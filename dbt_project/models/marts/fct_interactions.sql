@@ -19,7 +19,7 @@ fct_interactions as (
         channel,
         query,
 
-        dwell_seconds,
+        cast(dwell_seconds as double precision) as dwell_seconds,
 
         {{ utc_date("occurred_at") }} as occurred_date,
 

@@ -46,6 +46,10 @@ sessions_by_day as (
 
     select
         user_id,
+        max(device_id) as device_id,
+
+        max(device_type) as device_type,
+        max(operating_system) as operating_system,
 
         count(*) as sessions_count,
         sum(duration_seconds) as sessions_duration_seconds,
@@ -54,6 +58,9 @@ sessions_by_day as (
         sum(case when {{ utc_hour("started_at") }} between 6 and 11 then 1 else 0 end) as morning_sessions_count,
         sum(case when {{ utc_hour("started_at") }} between 12 and 17 then 1 else 0 end) as afternoon_sessions_count,
         sum(case when {{ utc_hour("started_at") }} >= 18 then 1 else 0 end) as evening_sessions_count,
+
+        coalesce(min(device_type) <> max(device_type), false)
+        or coalesce(min(device_id) <> max(device_id), false) as has_several_devices,
 
         started_date as activity_date,
 
@@ -91,6 +98,9 @@ interactions_by_day as (
         user_id,
 
         count(*) as interactions_count,
+        {%- for kind in var("interaction_kinds") %}
+        sum(case when kind = '{{ kind }}' then 1 else 0 end) as {{ kind }}_interactions_count,
+        {%- endfor %}
 
         occurred_date as activity_date,
 
@@ -131,6 +141,10 @@ days_rolled_up as (
 
     select
         active_days.user_id,
+        sessions_by_day.device_id,
+
+        sessions_by_day.device_type,
+        sessions_by_day.operating_system,
 
         coalesce(sessions_by_day.sessions_count, 0) as sessions_count,
         coalesce(sessions_by_day.sessions_duration_seconds, 0) as sessions_duration_seconds,
@@ -143,6 +157,11 @@ days_rolled_up as (
         coalesce(payments_by_day.payments_amount, 0) as payments_amount,
         payments_by_day.largest_payment_amount,
         coalesce(interactions_by_day.interactions_count, 0) as interactions_count,
+        {%- for kind in var("interaction_kinds") %}
+        coalesce(interactions_by_day.{{ kind }}_interactions_count, 0) as {{ kind }}_interactions_count,
+        {%- endfor %}
+
+        sessions_by_day.has_several_devices,
 
         active_days.activity_date,
         lag(active_days.activity_date) over (
@@ -218,6 +237,10 @@ fct_user_days as (
 
     select
         user_id,
+        device_id,
+
+        device_type,
+        operating_system,
 
         cast(sessions_count as bigint) as sessions_count,
         cast(sessions_duration_seconds as bigint) as sessions_duration_seconds,
@@ -230,7 +253,12 @@ fct_user_days as (
         cast(payments_amount as numeric(38, 6)) as payments_amount,
         cast(largest_payment_amount as numeric(38, 6)) as largest_payment_amount,
         cast(interactions_count as bigint) as interactions_count,
+        {%- for kind in var("interaction_kinds") %}
+        cast({{ kind }}_interactions_count as bigint) as {{ kind }}_interactions_count,
+        {%- endfor %}
         {{ dbt.datediff("day_before", "activity_date", "day") }} as days_since_previous_activity,
+
+        has_several_devices,
 
         activity_date,
 

@@ -43,23 +43,18 @@ exposed_examples as (
 
         exposures.assignment_probability,
 
-        lapses.user_id is not null as is_inactive,
+        exposures.is_inactive,
 
         exposures.exposed_date as as_of_date,
 
         exposures.exposed_at as reference_at,
-        lapses.returned_at
+        exposures.returned_at
 
     from exposures
     inner join users
         on
             exposures.user_id = users.user_id
             and users.registered_date < exposures.exposed_date
-    left join lapses
-        on
-            exposures.user_id = lapses.user_id
-            and lapses.inactive_from_date <= exposures.exposed_date
-            and (lapses.returned_at is null or lapses.returned_at >= exposures.exposed_at)
     where
         exposures.exposed_date < {{ as_of_date() }}
         {%- if is_incremental() %}

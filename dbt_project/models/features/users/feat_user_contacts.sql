@@ -1,5 +1,3 @@
-{%- set channels = ["email", "sms", "push", "in_app", "mail", "web"] -%}
-
 with
 
 due as (
@@ -30,8 +28,22 @@ contacts_before as (
         sum(
             case when contacts.exposed_date >= {{ date_after("due.as_of_date", -30) }} then 1 else 0 end
         ) as contacts_count_30d,
-        {%- for channel in channels %}
-        sum(case when contacts.channel = '{{ channel }}' then 1 else 0 end) as {{ channel }}_contacts_count_life,
+        {%- for channel in var("contact_channels") %}
+        sum(case when contacts.channel = '{{ channel }}' then 1 else 0 end) as {{ channel }}_contacts_count,
+        sum(
+            case
+                when contacts.channel = '{{ channel }}' and contacts.responded_at < {{ start_of_day("due.as_of_date") }}
+                    then 1
+                else 0
+            end
+        ) as {{ channel }}_responses_count,
+        sum(
+            case
+                when contacts.channel = '{{ channel }}' and contacts.returned_at < {{ start_of_day("due.as_of_date") }}
+                    then 1
+                else 0
+            end
+        ) as {{ channel }}_returns_count,
         {%- endfor %}
 
         due.as_of_date,
@@ -52,6 +64,7 @@ responses_before as (
         due.user_id,
 
         count(*) as responses_count_life,
+        count(distinct responses.event_id) as responded_events_count_life,
 
         due.as_of_date,
         max(responses.responded_date) as last_response_date
@@ -74,10 +87,13 @@ feat_user_contacts as (
         {{ dbt.datediff("responses_before.last_response_date", "due.as_of_date", "day") }} as days_since_last_response,
         coalesce(contacts_before.contacts_count_30d, 0) as contacts_count_30d,
         coalesce(contacts_before.contacts_count_life, 0) as contacts_count_life,
-        {%- for channel in channels %}
-        coalesce(contacts_before.{{ channel }}_contacts_count_life, 0) as {{ channel }}_contacts_count_life,
+        {%- for channel in var("contact_channels") %}
+        {%- for what in ["contacts", "responses", "returns"] %}
+        coalesce(contacts_before.{{ channel }}_{{ what }}_count, 0) as {{ channel }}_{{ what }}_count_life,
+        {%- endfor %}
         {%- endfor %}
         coalesce(responses_before.responses_count_life, 0) as responses_count_life,
+        coalesce(responses_before.responded_events_count_life, 0) as responded_events_count_life,
 
         due.as_of_date
 

@@ -13,6 +13,20 @@ lapses as (
 
 ),
 
+returns_after_contacts as (
+
+    select distinct
+        user_id,
+
+        returned_at
+
+    from {{ ref("fct_exposures") }}
+    where
+        is_contact
+        and returned_at is not null
+
+),
+
 -- A lapse that ends at as_of_date or later still goes on as far as anybody knows.
 lapses_before as (
 
@@ -23,6 +37,10 @@ lapses_before as (
             when lapses.returned_date < due.as_of_date
                 then {{ dbt.datediff("lapses.last_activity_date", "lapses.returned_date", "day") }}
         end as ended_lapse_days,
+        case
+            when lapses.returned_date < due.as_of_date and returns_after_contacts.user_id is not null then 1
+            else 0
+        end as returns_after_contact_count,
 
         due.as_of_date,
         case when lapses.returned_date < due.as_of_date then lapses.returned_date end as returned_date
@@ -32,6 +50,10 @@ lapses_before as (
         on
             due.user_id = lapses.user_id
             and lapses.inactive_from_date <= due.as_of_date
+    left join returns_after_contacts
+        on
+            lapses.user_id = returns_after_contacts.user_id
+            and lapses.returned_at = returns_after_contacts.returned_at
 
 ),
 
@@ -42,6 +64,7 @@ sums as (
 
         count(*) as lapses_count,
         count(ended_lapse_days) as returns_count,
+        sum(returns_after_contact_count) as returns_after_contact_count,
         avg(ended_lapse_days) as mean_ended_lapse_days,
         max(ended_lapse_days) as longest_ended_lapse_days,
 
@@ -60,7 +83,9 @@ feat_user_lapses as (
 
         coalesce(sums.lapses_count, 0) as lapses_count,
         coalesce(sums.returns_count, 0) as returns_count,
-        cast(sums.mean_ended_lapse_days as numeric(38, 6)) as mean_ended_lapse_days,
+        coalesce(sums.returns_after_contact_count, 0) as returns_after_contact_count,
+        coalesce(sums.returns_count - sums.returns_after_contact_count, 0) as returns_without_contact_count,
+        cast(sums.mean_ended_lapse_days as double precision) as mean_ended_lapse_days,
         sums.longest_ended_lapse_days,
         {{ dbt.datediff("sums.last_returned_date", "due.as_of_date", "day") }} as days_since_last_return,
 
