@@ -43,8 +43,8 @@ class ChainFollower:
     logs: Path
     revive: Callable[[], Sequence[str]]
     finished: list[FinishedStage] = field(default_factory=list)
-    _told: set[tuple[str, str, int, int]] = field(default_factory=set)
-    _closed: set[str] = field(default_factory=set)
+    _told: set[tuple[str, str, str, int, int]] = field(default_factory=set)
+    _closed: set[tuple[str, str]] = field(default_factory=set)
 
     def end_unfinished(self) -> None:
         """End runs that an interrupted command has left: they would hold up ours."""
@@ -106,16 +106,16 @@ class ChainFollower:
 
     def _tasks(self, run: DagRun) -> list[TaskRun]:
         """Return a run's tasks, without asking again once all of them have been told."""
-        if run.run_id in self._closed:
+        if (run.dag_id, run.run_id) in self._closed:
             return []
         tasks = self.client.tasks(run)
         if run.state == "success":
-            self._closed.add(run.run_id)
+            self._closed.add((run.dag_id, run.run_id))
         return tasks
 
     def _tell(self, tasks: Sequence[TaskRun]) -> None:
         for task in tasks:
-            mark = (task.run_id, task.task_id, task.map_index, task.try_number)
+            mark = (task.dag_id, task.run_id, task.task_id, task.map_index, task.try_number)
             if mark in self._told:
                 continue
             if task.state == "up_for_retry":
@@ -148,7 +148,9 @@ class ChainFollower:
             self.terminal.line(f"  {name} was down and is started again", style="yellow")
 
     def _why(self, dag_id: str, run: DagRun, tasks: Sequence[TaskRun]) -> str:
-        failed = [task for task in tasks if task.run_id == run.run_id and task.state == "failed"]
+        failed = [
+            task for task in tasks if (task.dag_id, task.run_id) == (dag_id, run.run_id) and task.state == "failed"
+        ]
         if not failed:
             return f"{dag_id} failed without a failed task: somebody ended it, or see the log of the scheduler."
         task = failed[0]
