@@ -4,11 +4,11 @@
         incremental_strategy="replace_range",
         unique_key="month_date",
         on_schema_change="fail",
-        indexes=[{"columns": ["user_id", "month_date"]}],
     )
 }}
 
 {%- set redo_from = first_date_to_redo("month_date", setting("late_arrival_days")) if is_incremental() %}
+{%- set redo_month = "cast(" ~ dbt.date_trunc("month", redo_from) ~ " as date)" if is_incremental() %}
 
 with
 
@@ -16,7 +16,7 @@ interactions as (
 
     select * from {{ ref("fct_interactions") }}
     {%- if is_incremental() %}
-    where occurred_at >= {{ start_of_day(dbt.date_trunc("month", redo_from)) }}
+    where occurred_at >= {{ start_of_day(redo_month) }}
     {%- endif %}
 
 ),
@@ -27,7 +27,7 @@ items as (
 
 ),
 
-fct_user_category_months as (
+counted as (
 
     select
         interactions.user_id,
@@ -47,6 +47,73 @@ fct_user_category_months as (
         interactions.user_id,
         items.category,
         cast({{ dbt.date_trunc("month", "interactions.occurred_date") }} as date)
+
+),
+{%- if is_incremental() %}
+
+kept_months as (
+
+    select * from {{ this }}
+    where
+        is_new
+        and month_date < {{ redo_month }}
+
+),
+
+{%- else %}
+
+kept_months as (
+
+    select * from counted
+    where false
+
+),
+
+{%- endif %}
+
+first_months as (
+
+    select
+        counted.user_id,
+
+        counted.category,
+
+        min(counted.month_date) as month_date
+
+    from counted
+    left join kept_months
+        on
+            counted.user_id = kept_months.user_id
+            and counted.category = kept_months.category
+    where kept_months.user_id is null
+    group by counted.user_id, counted.category
+
+),
+
+fct_user_category_months as (
+
+    select
+        counted.user_id,
+
+        counted.category,
+
+        counted.interactions_count,
+
+        row_number() over (
+            partition by counted.user_id, counted.month_date
+            order by counted.interactions_count desc, counted.category asc
+        ) = 1 as is_favourite,
+        first_months.user_id is not null as is_new,
+
+        counted.month_date,
+        counted.first_occurred_date
+
+    from counted
+    left join first_months
+        on
+            counted.user_id = first_months.user_id
+            and counted.category = first_months.category
+            and counted.month_date = first_months.month_date
 
 )
 

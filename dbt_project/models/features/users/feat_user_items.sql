@@ -12,74 +12,50 @@ category_months as (
 
 ),
 
--- Of the month as_of_date lies in only the first dates are used: its counts may hold days that are not over yet.
-categories_before as (
+new_categories_before as (
+
+    select
+        due.user_id,
+
+        count(*) as categories_count_life,
+        sum(
+            case when category_months.first_occurred_date >= {{ date_after("due.as_of_date", -90) }} then 1 else 0 end
+        ) as new_categories_count_90d,
+
+        due.as_of_date
+
+    from due
+    inner join category_months
+        on
+            due.user_id = category_months.user_id
+            and category_months.is_new
+            and category_months.first_occurred_date < due.as_of_date
+    group by due.user_id, due.as_of_date
+
+),
+
+-- The month as_of_date lies in does not count: it may hold days that are not over yet.
+favourites_before as (
 
     select
         due.user_id,
 
         category_months.category,
 
-        sum(
-            case
-                when category_months.month_date < {{ dbt.date_trunc("month", "due.as_of_date") }}
-                    then category_months.interactions_count
-                else 0
-            end
-        ) as interactions_count,
+        row_number() over (
+            partition by due.user_id, due.as_of_date
+            order by count(*) desc, sum(category_months.interactions_count) desc, category_months.category asc
+        ) as category_number,
 
-        due.as_of_date,
-        min(category_months.first_occurred_date) as first_occurred_date
+        due.as_of_date
 
     from due
     inner join category_months
         on
             due.user_id = category_months.user_id
-            and category_months.first_occurred_date < due.as_of_date
+            and category_months.is_favourite
+            and category_months.month_date < {{ dbt.date_trunc("month", "due.as_of_date") }}
     group by due.user_id, category_months.category, due.as_of_date
-
-),
-
-categories_ranked as (
-
-    select
-        user_id,
-
-        category,
-
-        interactions_count,
-        sum(interactions_count) over (partition by user_id, as_of_date) as all_interactions_count,
-        row_number() over (
-            partition by user_id, as_of_date
-            order by interactions_count desc, category asc
-        ) as category_number,
-
-        as_of_date,
-        first_occurred_date
-
-    from categories_before
-
-),
-
-sums as (
-
-    select
-        user_id,
-
-        max(case when category_number = 1 and interactions_count > 0 then category end) as favourite_category,
-
-        count(*) as categories_count_life,
-        sum(
-            case when first_occurred_date >= {{ date_after("as_of_date", -90) }} then 1 else 0 end
-        ) as new_categories_count_90d,
-        max(
-            case when category_number = 1 then interactions_count / nullif(all_interactions_count, 0) end
-        ) as favourite_category_share,
-
-        as_of_date
-
-    from categories_ranked
-    group by user_id, as_of_date
 
 ),
 
@@ -88,19 +64,23 @@ feat_user_items as (
     select
         due.user_id,
 
-        sums.favourite_category,
+        favourites_before.category as favourite_category,
 
-        coalesce(sums.categories_count_life, 0) as categories_count_life,
-        coalesce(sums.new_categories_count_90d, 0) as new_categories_count_90d,
-        cast(sums.favourite_category_share as double precision) as favourite_category_share,
+        coalesce(new_categories_before.categories_count_life, 0) as categories_count_life,
+        coalesce(new_categories_before.new_categories_count_90d, 0) as new_categories_count_90d,
 
         due.as_of_date
 
     from due
-    left join sums
+    left join new_categories_before
         on
-            due.user_id = sums.user_id
-            and due.as_of_date = sums.as_of_date
+            due.user_id = new_categories_before.user_id
+            and due.as_of_date = new_categories_before.as_of_date
+    left join favourites_before
+        on
+            due.user_id = favourites_before.user_id
+            and due.as_of_date = favourites_before.as_of_date
+            and favourites_before.category_number = 1
 
 )
 
