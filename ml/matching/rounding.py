@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml.matching.dual import Candidates, Charges, Limits, best_choices, chunks
+from ml.matching.candidates import Candidates, Charges, Limits, chunks
+from ml.matching.dual import best_choices
 
 POOL_USERS = 100_000
 MOST_ROUNDS = 60
@@ -147,11 +148,16 @@ def _propose_until_settled(
             return
 
 
-def round_to_plan(candidates: Candidates, limits: Limits, charges: Charges) -> Draft:
+def round_to_plan(candidates: Candidates, limits: Limits, charges: Charges, *, with_fill: bool = True) -> Draft:
     """A plan within capacities and budgets that follows the prices closely.
 
     Users whose best event is plainly worth its price are taken at once; only those turned away and those just below
     the price propose again, at most `POOL_USERS` at a time.
+
+    Args:
+        candidates, limits: the problem.
+        charges: the prices.
+        with_fill: spend what is left on users whom the prices leave out.
     """
     draft = Draft.empty(candidates.users, limits)
     if candidates.events == 0:
@@ -163,12 +169,13 @@ def round_to_plan(candidates: Candidates, limits: Limits, charges: Charges) -> D
     gaining = np.flatnonzero(choice >= 0)
     _accept(draft, candidates, gaining, choice[gaining], score[gaining])
     _propose_until_settled(draft, candidates, charges, gaining, 0.0)
-    _fill(draft, candidates, charges)
+    if with_fill:
+        fill(draft, candidates, charges)
     draft.recount(candidates, limits)
     return draft
 
 
-def _fill(draft: Draft, candidates: Candidates, charges: Charges) -> None:
+def fill(draft: Draft, candidates: Candidates, charges: Charges) -> None:
     """Spend what is left on users with any positive value, those nearest to their price first."""
     left = np.flatnonzero(draft.event < 0)
     while left.size:

@@ -3,22 +3,29 @@
 import math
 import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 
-from ml.matching.dual import Candidates, Limits, PriceVector, certified_bound, solve_dual
+from ml.matching.candidates import Candidates, Limits
+from ml.matching.dual import PriceVector, certified_bound, solve_dual
+from ml.matching.exchange import Exchange, pair_weights
+from ml.matching.polish import CORE_USERS, polish
 from ml.matching.problem import MatchingPlan, MatchingProblem
 from ml.matching.rounding import Draft, round_to_plan
+from ml.matching.shares import keep_shares
 
 THREADS_FROM_USERS = 200_000
+GOOD_ENOUGH = 1e-5
 
 
 def solve_matching(problem: MatchingProblem) -> MatchingPlan:
     """Choose at most one event for each user so that the sum of values is (nearly) the largest possible.
 
     Method: Lagrangian relaxation of every limit (Fisher 1981), prices by L-BFGS-B on a sample and then on all users,
-    rounding by value after prices, residual fill. The plan keeps capacities, budgets and largest shares always. The
-    result depends on nothing but the problem: ties go to the earlier user and the earlier event.
+    rounding by value after prices, residual fill, exchanges among the nearly indifferent. Limits from above (places,
+    money, largest shares) are always kept, and least shares too; a minimum that cannot be met is reported in
+    `shortfalls`. The result depends on nothing but the problem: ties go to the earlier user and the earlier event.
 
     Raises:
         MatchingError: the problem is malformed.
@@ -33,8 +40,44 @@ def solve_matching(problem: MatchingProblem) -> MatchingPlan:
     finally:
         if threads is not None:
             threads.shutdown()
-    draft = round_to_plan(candidates, limits, vector.charges(prices))
+    charges = vector.charges(prices)
+    with_shares = candidates.segments is not None
+    draft = round_to_plan(candidates, limits, charges, with_fill=not with_shares)
+    # A minimum above the places is out of reach: it is met as far as there are places, and reported.
+    limits = replace(limits, event_minimums=np.minimum(limits.event_minimums, limits.capacities))
+    if with_shares:
+        if limits.event_minimums.any():
+            polish(draft, candidates, limits, charges)
+        keep_shares(draft, candidates, limits, charges)
+    elif candidates.events and (limits.event_minimums.any() or bound - _value(problem, draft) > GOOD_ENOUGH * bound):
+        polish(draft, candidates, limits, charges)
+        if candidates.users <= CORE_USERS:
+            prices, bound = _sharper_prices(candidates, limits, vector, prices, bound, draft)
     return _plan(problem, candidates, vector, prices, draft, bound)
+
+
+def _value(problem: MatchingProblem, draft: Draft) -> float:
+    """Value of a plan from the problem's own figures."""
+    taken = np.flatnonzero(draft.event >= 0)
+    return math.fsum(problem.values[taken, draft.event[taken]].astype(np.float64))
+
+
+def _sharper_prices(
+    candidates: Candidates,
+    limits: Limits,
+    vector: PriceVector,
+    prices: np.ndarray,
+    bound: float,
+    draft: Draft,
+) -> tuple[np.ndarray, float]:
+    """Prices of places that are exact for the prices of money found, kept if their bound is lower."""
+    event = draft.event.astype(np.int64)
+    exchange = Exchange(pair_weights(candidates, vector.charges(prices).per_money), event, limits)
+    if not exchange.improve(4 * event.size) or exchange.shortfall().any():
+        return prices, bound
+    sharper = vector.with_net_place_prices(prices, exchange.place_prices())
+    its_bound = certified_bound(candidates, vector, sharper)
+    return (sharper, its_bound) if its_bound < bound else (prices, bound)
 
 
 def _plan(
@@ -45,14 +88,20 @@ def _plan(
     draft: Draft,
     bound: float,
 ) -> MatchingPlan:
-    """Add up the plan from the problem's own figures."""
+    """Add up the plan and say which minimums it misses."""
+    minimums = vector.limits.event_minimums
     taken = np.flatnonzero(draft.event >= 0)
-    value = math.fsum(problem.values[taken, draft.event[taken]].astype(np.float64))
+    counts = np.bincount(draft.event[taken], minlength=candidates.events)
+    shortfalls = tuple(
+        f"Event {event} gets {counts[event]} of at least {minimums[event]:.0f} users."
+        for event in np.flatnonzero(counts < minimums)
+    )
+    value = _value(problem, draft)
     return MatchingPlan(
         event=draft.event,
         value=value,
         cost=math.fsum(candidates.chosen_costs(taken, draft.event[taken])),
         upper_bound=max(bound, value),
         prices=vector.named(prices),
-        shortfalls=(),
+        shortfalls=shortfalls,
     )
