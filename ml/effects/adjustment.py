@@ -15,6 +15,9 @@ from ml.effects.errors import EffectsError
 from ml.effects.exposures import Exposures
 from ml.effects.nuisance import build_design, fold_by_user, predict_exposure, predict_outcomes
 
+# A smaller arm does not show in which way chances bend with a feature; straight lines are all it can carry.
+FEWEST_ROWS_FOR_BENDS = 300
+
 
 @dataclass(frozen=True)
 class Adjustment:
@@ -69,7 +72,8 @@ def adjust_for_choice(exposures: Exposures, maximum_propensity: float) -> Adjust
     plain = np.where(exposed, (represented > 0).astype(float), represented)
     if not (plain[exposed].any() and plain[~exposed].any()):
         raise EffectsError("No event has both exposed users and controls to compare them with.")
-    design = build_design(exposures.features)
+    is_large = min(int(exposed.sum()), int((~exposed).sum())) >= FEWEST_ROWS_FOR_BENDS
+    design = build_design(exposures.features, has_bends=is_large)
     folds = fold_by_user(exposures.user_ids)
     used = np.flatnonzero(plain > 0)
     chances = np.full(len(plain), np.nan)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ml.effects.adjustment import adjust_for_choice, measure_balance
 from ml.effects.errors import EffectsError
@@ -106,7 +107,13 @@ def measure_cells(exposures: Exposures, rules: EvidenceRules | None = None) -> l
     rows alone are used then. Otherwise it is *adjusted*, with all rows, if overlap and balance carry it. Otherwise it
     is *insufficient* and shows no number.
     """
-    rules = rules or EvidenceRules()
+    # One thread: matrices are small, and sums in one order give the same digits on every run.
+    with threadpool_limits(limits=1):
+        return _measure_cells(exposures, rules or EvidenceRules())
+
+
+def _measure_cells(exposures: Exposures, rules: EvidenceRules) -> list[CellEffect]:
+    """Estimate every cell, scope by scope."""
     randomised = _prepare_randomised(exposures.take(exposures.is_randomised))
     adjusted, reason = _prepare_adjusted(exposures, rules)
     effects = []

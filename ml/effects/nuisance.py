@@ -6,6 +6,7 @@ after the models (the residual) owes nothing to memory (Chernozhukov et al. 2018
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,21 +41,27 @@ class Design:
     names: tuple[str, ...]
 
 
-def build_design(features: pd.DataFrame) -> Design:
-    """Turn features into standardised columns; constant ones are left out.
+def build_design(features: pd.DataFrame, *, has_bends: bool = True) -> Design:
+    """Turn features into standardised columns; constant ones and exact copies are left out.
 
     A numeric feature becomes its inverse hyperbolic sine in units of its own median size (counts and money are skewed,
     and may be negative), hinges at its quartiles (so that a straight line may bend), and a flag where it is unknown. A
-    text feature becomes one flag for each of its frequent words.
+    text feature becomes one flag for each of its frequent words. Without `has_bends` the hinges are left out.
     """
     columns: list[np.ndarray] = []
+    seen: set[bytes] = set()
     names: list[str] = []
     is_balance: list[bool] = []
 
     def keep(values: np.ndarray, name: str, *, is_shown: bool) -> None:
         deviation = values.std()
-        if deviation > 1e-9:
-            columns.append((values - values.mean()) / deviation)
+        if deviation <= 1e-9:
+            return
+        standardised = (values - values.mean()) / deviation
+        content = hashlib.sha256(standardised.tobytes()).digest()
+        if content not in seen:
+            seen.add(content)
+            columns.append(standardised)
             names.append(name)
             is_balance.append(is_shown)
 
@@ -76,7 +83,7 @@ def build_design(features: pd.DataFrame) -> Design:
         lower, middle, upper = np.quantile(bent[~is_unknown], (0.25, 0.5, 0.75))
         bent[is_unknown] = middle
         keep(bent, name, is_shown=True)
-        if lower < upper:
+        if has_bends and lower < upper:
             keep(np.maximum(lower - bent, 0.0), f"{name}, low", is_shown=False)
             keep(np.maximum(bent - upper, 0.0), f"{name}, high", is_shown=False)
         if is_unknown.any():

@@ -1,6 +1,7 @@
 """Stage `measure_effects`: what every kind of event, and every single one, did to those it was offered to."""
 
 import json
+import math
 from datetime import date, timedelta
 
 import numpy as np
@@ -192,7 +193,9 @@ def _rounded(value: float | None, digits: int = DIGITS) -> float | None:
 
 
 def _rounded_within(value: object) -> object:
-    """Round every number in nested diagnostics."""
+    """Round every number in nested diagnostics; JSON knows neither NaN nor infinity, so they become null."""
     if isinstance(value, dict):
         return {key: _rounded_within(inner) for key, inner in value.items()}
-    return round(value, DIGITS) if isinstance(value, float) else value
+    if isinstance(value, float):
+        return round(float(value), DIGITS) if math.isfinite(value) else None
+    return value

@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
-from tests.published.hillstrom import read_hillstrom
 
 from ml.effects import Exposures, estimate_difference, measure_cells, statistics_by_cell
+from tests.published.hillstrom import read_hillstrom
 
 ARMS = {"Mens E-Mail": 21_307, "Womens E-Mail": 21_387, "No E-Mail": 21_306}
 
