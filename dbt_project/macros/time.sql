@@ -54,7 +54,7 @@
 {%- endmacro %}
 
 
-{#- 0 for Monday to 6 for Sunday; 1970-01-05 was a Monday. -#}
+{#- 0 for Monday to 6 for Sunday; 1900-01-01 was a Monday. -#}
 {% macro weekday(day) -%}
-    mod({{ dbt.datediff("cast('1970-01-05' as date)", day, "day") }}, 7)
+    mod(mod({{ dbt.datediff("cast('1900-01-01' as date)", day, "day") }}, 7) + 7, 7)
 {%- endmacro %}

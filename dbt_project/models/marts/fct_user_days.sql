@@ -15,6 +15,12 @@
 
 with
 
+users as (
+
+    select * from {{ ref("dim_users") }}
+
+),
+
 sessions as (
 
     select * from {{ ref("fct_sessions") }}
@@ -137,10 +143,22 @@ active_days as (
 
 ),
 
+-- What lies before the registration (but for a day of doubt about time zones) was told by a clock that is wrong.
+days_since_registration as (
+
+    select active_days.*
+    from active_days
+    inner join users
+        on
+            active_days.user_id = users.user_id
+            and {{ date_after("users.registered_date", -1) }} <= active_days.activity_date
+
+),
+
 days_rolled_up as (
 
     select
-        active_days.user_id,
+        days_since_registration.user_id,
         sessions_by_day.device_id,
 
         sessions_by_day.device_type,
@@ -163,9 +181,10 @@ days_rolled_up as (
 
         sessions_by_day.has_several_devices,
 
-        active_days.activity_date,
-        lag(active_days.activity_date) over (
-            partition by active_days.user_id order by active_days.activity_date
+        days_since_registration.activity_date,
+        lag(days_since_registration.activity_date) over (
+            partition by days_since_registration.user_id
+            order by days_since_registration.activity_date asc
         ) as previous_activity_date,
 
         least(
@@ -179,19 +198,19 @@ days_rolled_up as (
             interactions_by_day.last_activity_at
         ) as last_activity_at
 
-    from active_days
+    from days_since_registration
     left join sessions_by_day
         on
-            active_days.user_id = sessions_by_day.user_id
-            and active_days.activity_date = sessions_by_day.activity_date
+            days_since_registration.user_id = sessions_by_day.user_id
+            and days_since_registration.activity_date = sessions_by_day.activity_date
     left join payments_by_day
         on
-            active_days.user_id = payments_by_day.user_id
-            and active_days.activity_date = payments_by_day.activity_date
+            days_since_registration.user_id = payments_by_day.user_id
+            and days_since_registration.activity_date = payments_by_day.activity_date
     left join interactions_by_day
         on
-            active_days.user_id = interactions_by_day.user_id
-            and active_days.activity_date = interactions_by_day.activity_date
+            days_since_registration.user_id = interactions_by_day.user_id
+            and days_since_registration.activity_date = interactions_by_day.activity_date
 
 ),
 

@@ -176,7 +176,9 @@ unexposed_examples as (
         returned_at
 
     from inactive_users_not_exposed
-    where draw_number <= {{ setting("unexposed_examples_per_event") }}
+    where
+        draw_number <= {{ setting("natural_examples_per_date") }}
+        or (event_id is not null and draw_number <= {{ setting("unexposed_examples_per_event") }})
 
 ),
 
