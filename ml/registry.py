@@ -144,9 +144,7 @@ class ModelRegistry:
                 self._promote(connection, stored)
         if promote:
             self._mirror_alias(model_name)
-        found = self.version(model_name, version)
-        assert found is not None
-        return found
+        return self._known(model_name, version)
 
     def champion(self, model_name: str, as_of_date: date) -> ModelVersion | None:
         """Return the version in charge on a date: the newest that was ever promoted, trained no later than that."""
@@ -196,15 +194,15 @@ class ModelRegistry:
             ).fetchall()
             if len(rows) < 2:
                 raise RegistryError(f"There is no earlier version of {model_name} to roll back to: retrain it instead.")
+            # A file that cannot be trusted is found before anything is changed.
+            self.load(self._known(model_name, rows[1][0]))
             for status, (version,) in zip(("challenger", "champion"), rows, strict=True):
                 connection.execute(
                     "update predictions.model_versions set status = %s where model_name = %s and version = %s",
                     (status, model_name, version),
                 )
         self._mirror_alias(model_name)
-        restored = self.version(model_name, rows[1][0])
-        assert restored is not None
-        return restored
+        return self._known(model_name, rows[1][0])
 
     def _path(self, sha256: str) -> Path:
         return self._folder / f"{sha256}.zip"
@@ -229,6 +227,12 @@ class ModelRegistry:
         connection.execute(
             "update predictions.model_versions set status = 'champion' where model_name = %s and version = %s", key
         )
+
+    def _known(self, model_name: str, version: str) -> ModelVersion:
+        found = self.version(model_name, version)
+        if found is None:
+            raise RegistryError(f"Version {version} of {model_name} is not in predictions.model_versions.")
+        return found
 
     def _one(self, condition: str, parameters: tuple[Any, ...]) -> ModelVersion | None:
         found = self._find(condition, parameters)

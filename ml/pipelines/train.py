@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from ml.contracts import StageReport
 from ml.pipelines.model import MODEL_NAME, ScoringModel, open_registry
+from ml.pipelines.promotion import judge_challenger
 from ml.pipelines.reading import (
     TrainingRows,
     purchase_columns,
@@ -14,7 +15,7 @@ from ml.pipelines.reading import (
     read_training_rows,
 )
 from ml.registry import RegistryError
-from ml.response import ConversionModel, Examples, OutcomeModel, ReturnModel, RevenueModel
+from ml.response import ConversionModel, Examples, OutcomeModel, ResponseError, ReturnModel, RevenueModel
 from ml.segmentation import UserSegmenter
 from ml.value import LifetimeValueModel
 from warehouse.door import Warehouse
@@ -39,19 +40,35 @@ def train_models(as_of_date: date, settings: Settings) -> StageReport:
     champion = registry.champion(MODEL_NAME, as_of_date)
     newest = registry.newest(MODEL_NAME, as_of_date)
     fresh_from = as_of_date - timedelta(days=settings.retrain_after_days)
-    if champion is not None and newest is not None and newest.as_of_date > fresh_from:
+    incumbent = None
+    if champion is not None:
         try:
-            registry.load(champion)
+            incumbent = ScoringModel.from_state(registry.load(champion))
         except RegistryError as error:
-            messages.append(f"The champion cannot be used, so it is trained anew. {error}")
-        else:
-            sentence = (
-                f"Nothing was trained: version {newest.version} of {newest.as_of_date} is younger than "
-                f"{settings.retrain_after_days} days."
-            )
-            return StageReport("train_models", as_of_date, 0, (sentence,), {"version": champion.version})
+            messages.append(f"The champion cannot be used, so a new model takes over. {error}")
+    if champion is not None and incumbent is not None and newest is not None and newest.as_of_date > fresh_from:
+        sentence = (
+            f"Nothing was trained: version {newest.version} of {newest.as_of_date} is younger than "
+            f"{settings.retrain_after_days} days."
+        )
+        return StageReport("train_models", as_of_date, 0, (sentence,), {"version": champion.version})
     rows = read_training_rows(warehouse, as_of_date)
     model, metrics, sentences = fit_scoring_model(warehouse, as_of_date, rows, settings)
+    promote = True
+    if champion is not None and incumbent is not None:
+        try:
+            verdict = judge_challenger(
+                incumbent.returns,
+                champion.as_of_date,
+                rows.returns(),
+                thread_count=_THREADS,
+                random_state=settings.seed,
+            )
+        except ResponseError as error:
+            messages.append(f"The champion no longer fits the feature tables, so the new model takes over. {error}")
+        else:
+            promote = verdict.promote
+            messages.append(verdict.sentence)
     version = registry.save(
         MODEL_NAME,
         model.to_state(),
@@ -67,7 +84,7 @@ def train_models(as_of_date: date, settings: Settings) -> StageReport:
             "revenue_model": model.revenues.baseline_.learner.name,
         },
         metrics=metrics,
-        promote=True,
+        promote=promote,
     )
     shown = ("return_roc_auc", "return_average_precision", "return_base_rate", "return_expected_calibration_error")
     details: dict[str, float | int | str] = {

@@ -107,6 +107,15 @@ class OutcomeModel:
             evidence=change.evidence,
         )
 
+    def predict_examples(self, examples: Examples) -> np.ndarray:
+        """Return the expected outcome of each example given whether it was exposed, float64 of shape (rows,)."""
+        expected = self.predict_baseline(examples.features)
+        for event_type in sorted({str(name) for name in examples.event_types[examples.is_exposed]}):
+            rows = examples.is_exposed & (examples.event_types == event_type)
+            part = examples.take(rows)
+            expected[rows] = self.predict(part.features, part.event_features, event_type, expected[rows]).with_event
+        return expected
+
     def to_state(self) -> dict[str, Any]:
         """Return what prediction needs as arrays, JSON values and model bytes."""
         return {"baseline": self.baseline_.to_state(), "uplift": self.uplift_.to_state()}

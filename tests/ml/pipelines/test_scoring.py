@@ -1,0 +1,294 @@
+"""Train, score and roll back in a real Postgres, on small feature tables of the shape that dbt builds."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ml.pipelines.matrix import matrix_values, predict_users, response_matrix
+from ml.pipelines.model import load_champion, open_registry
+from ml.pipelines.reading import FeatureCatalogue, PipelineError, read_inactive_users, read_training_rows
+from ml.pipelines.rollback import roll_back_model
+from ml.pipelines.score import score_users
+from ml.pipelines.train import train_models
+from ml.registry import RegistryError
+from warehouse.door import Warehouse
+from warehouse.settings import Settings
+
+DAY = date(2024, 6, 1)
+TABLES = """
+create table features.feat_user_behaviour (user_id text, as_of_date date, is_inactive boolean,
+    days_since_last_activity integer, sessions_count_90d bigint, is_new boolean, last_activity_at timestamptz);
+create table features.feat_user_money (user_id text, as_of_date date, repeat_purchase_days_count bigint,
+    purchase_recency_days integer, purchase_age_days integer, repeat_purchase_mean_amount numeric,
+    payments_mean_amount numeric);
+create table features.feat_user_profile (user_id text, as_of_date date, country text);
+create table features.feat_user_event_types (user_id text, as_of_date date, event_type text,
+    past_responses_count bigint);
+create table features.training_examples (example_id text, user_id text, event_id text, event_type text, channel text,
+    arm text, assignment_probability float8, as_of_date date, is_inactive boolean, has_responded boolean,
+    has_returned boolean, has_converted boolean, revenue_amount numeric, revenue_amount_90d numeric,
+    return_known_at timestamptz, conversion_known_at timestamptz);
+create table features.open_events (as_of_date date, event_id text, event_type text, title text, starts_at timestamptz,
+    ends_at timestamptz, reward_cost numeric, contact_cost numeric, capacity_left bigint);
+create table features.eligible_user_channels (as_of_date date, user_id text, channel text);
+"""
+
+
+@dataclass
+class House:
+    """A warehouse with feature tables for one date, and the way to fill them."""
+
+    warehouse: Warehouse
+    settings: Settings
+
+    def write(self, table: str, rows: list[dict] | pd.DataFrame) -> None:
+        with self.warehouse.transaction() as connection:
+            self.warehouse.copy_frame(connection, f"features.{table}", pd.DataFrame(rows))
+
+    def fill(self, *, users: int = 120, exposures: int = 900, events: int = 4, inactive_share: float = 0.7) -> None:
+        """Users of DAY, and past moments over half a year in which `bonus` lifts returns from 20 to 45 %."""
+        draw = np.random.default_rng(3)
+        names = [f"user {number:04d} 'é😀" for number in range(users)]
+        moments = [DAY - timedelta(days=30 + 10 * int(number)) for number in draw.integers(0, 15, exposures)]
+        self._write_features([(name, DAY) for name in names], inactive_share, draw)
+        examples, keys = [], set()
+        for number, moment in enumerate(moments):
+            name = names[int(draw.integers(0, users))]
+            if (name, moment) in keys:
+                continue
+            keys.add((name, moment))
+            treated = draw.random() < 0.5
+            returned = bool(draw.random() < (0.45 if treated else 0.2))
+            converted = bool(draw.random() < 0.5) if returned else None
+            examples.append(
+                {
+                    "example_id": f"exposure:{number:05d}",
+                    "user_id": name,
+                    "event_id": "old",
+                    "event_type": "bonus",
+                    "channel": "email",
+                    "arm": "treated" if treated else "control",
+                    "assignment_probability": 0.5,
+                    "as_of_date": moment,
+                    "is_inactive": True,
+                    "has_responded": False,
+                    "has_returned": returned,
+                    "has_converted": converted,
+                    "revenue_amount": (10.0 + 5 * draw.random()) if converted else (0.0 if returned else None),
+                    "return_known_at": pd.Timestamp(moment, tz="UTC") + pd.Timedelta(days=14),
+                    "conversion_known_at": pd.Timestamp(moment, tz="UTC") + pd.Timedelta(days=29),
+                }
+            )
+        if examples:
+            frame = pd.DataFrame(examples)
+            self.write("training_examples", frame.astype({"has_converted": "boolean", "has_returned": "boolean"}))
+        self._write_features(sorted(keys), 1.0, draw)
+        self.write(
+            "eligible_user_channels", [{"as_of_date": DAY, "user_id": name, "channel": "email"} for name in names[::2]]
+        )
+        if events:
+            self.write(
+                "open_events",
+                [
+                    {
+                        "as_of_date": DAY,
+                        "event_id": f"event {number}",
+                        "event_type": "bonus" if number % 2 == 0 else "never seen",
+                        "title": "An event",
+                        "starts_at": pd.Timestamp("2024-05-01", tz="UTC"),
+                        "ends_at": pd.Timestamp("2024-07-01", tz="UTC"),
+                        "reward_cost": 0.5 + number,
+                        "contact_cost": 0.1,
+                    }
+                    for number in range(events)
+                ],
+            )
+
+    def _write_features(self, keys: list[tuple[str, date]], inactive_share: float, draw: np.random.Generator) -> None:
+        if not keys:
+            return
+        count = len(keys)
+        frame = pd.DataFrame(keys, columns=["user_id", "as_of_date"])
+        days = draw.integers(30, 300, count)
+        self.write(
+            "feat_user_behaviour",
+            frame.assign(
+                is_inactive=draw.random(count) < inactive_share,
+                days_since_last_activity=days,
+                sessions_count_90d=draw.poisson(3, count),
+                is_new=draw.random(count) < 0.5,
+                last_activity_at=pd.Timestamp("2024-01-01", tz="UTC"),
+            ),
+        )
+        self.write(
+            "feat_user_money",
+            frame.assign(
+                repeat_purchase_days_count=draw.poisson(2, count),
+                purchase_recency_days=np.minimum(draw.integers(1, 200, count), 300),
+                purchase_age_days=draw.integers(200, 400, count),
+                repeat_purchase_mean_amount=5 + 10 * draw.random(count),
+                payments_mean_amount=5 + 10 * draw.random(count),
+            ),
+        )
+        self.write("feat_user_profile", frame.assign(country=draw.choice(["DE", "FR"], count)))
+        for event_type in ("bonus", "never seen"):
+            self.write(
+                "feat_user_event_types",
+                frame.assign(event_type=event_type, past_responses_count=draw.poisson(0.5, count)),
+            )
+
+
+@pytest.fixture
+def house(make_warehouse_url: Callable[[], str], settings: Settings) -> House:
+    url = make_warehouse_url()
+    warehouse = Warehouse(url)
+    warehouse.execute("create schema if not exists features")
+    with warehouse.transaction() as connection:
+        connection.execute(TABLES)
+    return House(warehouse, replace(settings, warehouse_url=url, tracking_uri=""))
+
+
+def test_features_are_found_in_the_catalogue_and_keys_are_none(house: House) -> None:
+    house.warehouse.execute("create table features.feat_user_mood (user_id text, as_of_date date, mood text)")
+    catalogue = FeatureCatalogue.read(house.warehouse)
+    assert "mood" in catalogue.user_names
+    assert catalogue.event_names == ["past_responses_count"]
+    assert not {"user_id", "as_of_date", "last_activity_at"} & set(catalogue.user_names)
+    house.warehouse.execute("create table features.feat_user_other (user_id text, as_of_date date, mood text)")
+    with pytest.raises(PipelineError, match="both have a column mood"):
+        FeatureCatalogue.read(house.warehouse)
+
+
+def test_only_outcomes_known_by_the_date_are_read(house: House) -> None:
+    house.fill()
+    known = read_training_rows(house.warehouse, DAY).keys
+    earlier = read_training_rows(house.warehouse, DAY - timedelta(days=60)).keys
+    assert 0 < len(earlier) < len(known)
+    limit = pd.Timestamp(DAY - timedelta(days=60 + 14))
+    assert (earlier["as_of_date"] <= limit).all()
+    assert known["example_id"].is_monotonic_increasing
+
+
+def test_a_chain_writes_scores_for_every_inactive_user(house: House) -> None:
+    house.fill()
+    trained = train_models(DAY, house.settings)
+    report = score_users(DAY, house.settings)
+    inactive = len(read_inactive_users(house.warehouse, DAY))
+    users = house.warehouse.read_frame("select * from predictions.user_scores order by user_id")
+    responses = house.warehouse.read_frame("select * from predictions.response_scores order by user_id, event_id")
+    assert len(users) == inactive > 50
+    assert (responses.groupby("user_id").size() == 3).all()
+    assert set(users["model_version"]) == {trained.details["version"]}
+    assert users["is_reachable"].mean() == pytest.approx(0.5, abs=0.15)
+    bonus = responses[responses["event_type"] == "bonus"]
+    assert set(bonus["evidence"]) == {"randomised"}
+    assert bonus["uplift"].mean() == pytest.approx(0.25, abs=0.1)
+    assert (responses["uplift_low"] <= responses["uplift"]).all()
+    assert any("never seen" in message for message in report.messages)
+    segments = house.warehouse.read_frame("select * from predictions.segments")
+    assert segments["size"].sum() == inactive
+    assert segments["share"].sum() == pytest.approx(1.0)
+
+
+def test_running_again_gives_the_same_rows_and_the_same_version(house: House) -> None:
+    house.fill()
+
+    def contents() -> list[pd.DataFrame]:
+        score_users(DAY, house.settings)
+        return [
+            house.warehouse.read_frame(f"select * from predictions.{table} order by 1, 2, 3")
+            for table in ("user_scores", "response_scores", "segments")
+        ]
+
+    first_version = train_models(DAY, house.settings).details["version"]
+    first = contents()
+    house.warehouse.execute("delete from predictions.model_versions")
+    assert train_models(DAY, house.settings).details["version"] == first_version
+    for before, after in zip(first, contents(), strict=True):
+        pd.testing.assert_frame_equal(before, after)
+
+
+def test_scores_do_not_depend_on_who_is_scored_beside(house: House) -> None:
+    house.fill()
+    train_models(DAY, house.settings)
+    together = response_matrix(house.warehouse, DAY, house.settings)
+    somebody = together.user_ids[7]
+    house.warehouse.execute(
+        "delete from features.feat_user_behaviour where as_of_date = %s and user_id <> %s", (DAY, somebody)
+    )
+    alone = response_matrix(house.warehouse, DAY, house.settings)
+    assert list(alone.user_ids) == [somebody]
+    np.testing.assert_array_equal(alone.p_return[0], together.p_return[7])
+    np.testing.assert_array_equal(matrix_values(alone, house.settings)[0], matrix_values(together, house.settings)[7])
+
+
+def test_a_fresh_version_is_not_trained_again_and_a_challenger_must_win(house: House) -> None:
+    house.fill(exposures=2500, users=600)
+    first = train_models(DAY, house.settings)
+    again = train_models(DAY + timedelta(days=6), house.settings)
+    assert again.rows == 0
+    assert "younger than 7 days" in again.messages[0]
+    later = DAY + timedelta(days=8)
+    house.warehouse.execute(
+        "insert into features.feat_user_behaviour select user_id, %s, is_inactive,"
+        " days_since_last_activity, sessions_count_90d, is_new, last_activity_at"
+        " from features.feat_user_behaviour where as_of_date = %s",
+        (later, DAY),
+    )
+    challenger = train_models(later, house.settings)
+    assert challenger.details["status"] == "challenger"
+    assert any("The champion stays" in message for message in challenger.messages)
+    assert load_champion(house.warehouse, later, house.settings)[1].version == first.details["version"]
+
+
+def test_a_changed_model_file_falls_back_to_the_version_before_and_says_so(house: House) -> None:
+    house.fill()
+    first = train_models(DAY, house.settings)
+    registry = open_registry(house.warehouse, house.settings)
+    state = registry.load(registry.champion("scoring", DAY))
+    second = registry.save("scoring", {**state, "note": "x"}, as_of_date=DAY, parameters={}, metrics={}, promote=True)
+    assert load_champion(house.warehouse, DAY, house.settings)[1].version == second.version
+    path = house.settings.state_folder / "models" / f"{second.sha256}.zip"
+    path.write_bytes(path.read_bytes() + b" ")
+    _, version, messages = load_champion(house.warehouse, DAY, house.settings)
+    assert version.version == first.details["version"]
+    assert "was changed" in messages[0]
+    assert roll_back_model(house.settings).version == first.details["version"]
+
+
+def test_cold_start_scores_users_without_any_exposure(house: House) -> None:
+    house.fill(exposures=0)
+    report = train_models(DAY, house.settings)
+    assert any("is a guess" in message for message in report.messages)
+    scored = score_users(DAY, house.settings)
+    assert any("Invite a random part" in message for message in scored.messages)
+    evidence = house.warehouse.read_frame("select distinct evidence, uplift from predictions.response_scores")
+    assert evidence.to_numpy().tolist() == [["insufficient", 0.0]]
+
+
+def test_nobody_inactive_and_nothing_open_are_no_errors(house: House) -> None:
+    house.fill(events=0, inactive_share=0.0)
+    house.warehouse.execute("update features.feat_user_behaviour set is_inactive = false where as_of_date = %s", (DAY,))
+    train_models(DAY, house.settings)
+    report = score_users(DAY, house.settings)
+    assert report.rows == 0
+    assert len(report.messages) == 2
+    assert predict_users(house.warehouse, DAY, house.settings).matrix.p_return.shape == (0, 0)
+
+
+def test_one_user_only(house: House) -> None:
+    house.fill(users=1, exposures=5, inactive_share=1.0)
+    train_models(DAY, house.settings)
+    assert score_users(DAY, house.settings).details["users"] == 1
+
+
+def test_a_date_before_all_data_and_a_missing_model_are_said_clearly(house: House) -> None:
+    with pytest.raises(PipelineError, match="before all data"):
+        train_models(date(1999, 1, 1), house.settings)
+    house.fill(exposures=0)
+    with pytest.raises(RegistryError, match="run retrain_models"):
+        score_users(DAY, house.settings)
