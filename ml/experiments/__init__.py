@@ -15,6 +15,7 @@ from ml.experiments.assignment import (
     uniforms,
 )
 from ml.experiments.comparison import Effect, chance_to_win, compare, difference, expected_loss, sample_ratio_p_value
+from ml.experiments.corrections import benjamini_hochberg, heterogeneity_p_value, holm
 from ml.experiments.power import (
     days_needed,
     smallest_visible_difference,
@@ -22,8 +23,10 @@ from ml.experiments.power import (
     users_for_proportions,
     users_with_control_share,
 )
+from ml.experiments.readout import Arm, Comparison, Design, Metric, Readout, read_experiment
 from ml.experiments.sequential import (
     compare_always_valid,
+    compare_at_look,
     crossing_chance,
     group_sequential_boundaries,
     msprt_p_value,
@@ -43,19 +46,26 @@ from ml.experiments.statistics import (
 
 __all__ = [
     "BUCKETS",
+    "Arm",
+    "Comparison",
     "CovariateStatistic",
+    "Design",
     "Effect",
     "ExperimentError",
     "MeanStatistic",
+    "Metric",
     "ProportionStatistic",
     "RatioStatistic",
+    "Readout",
     "Split",
     "assign",
+    "benjamini_hochberg",
     "bucket",
     "buckets",
     "chance_to_win",
     "compare",
     "compare_always_valid",
+    "compare_at_look",
     "crossing_chance",
     "cuped",
     "cuped_slope",
@@ -63,12 +73,15 @@ __all__ = [
     "difference",
     "expected_loss",
     "group_sequential_boundaries",
+    "heterogeneity_p_value",
     "holdout_salt",
+    "holm",
     "is_in_share",
     "msprt_p_value",
     "msprt_ratio",
     "normal_mixture_bound",
     "normal_mixture_rho",
+    "read_experiment",
     "sample_ratio_p_value",
     "sequential_half_width",
     "smallest_visible_difference",

@@ -113,6 +113,8 @@ def crossing_chance(boundaries: tuple[float, ...]) -> np.ndarray:
     Method: the density of the score among the runs not yet stopped is carried from look to look by numerical
     integration (Armitage, McPherson and Rowe 1969).
     """
+    # Beyond eight deviations there is nothing to integrate, and the grid would only get coarse.
+    boundaries = tuple(min(boundary, 8.0) for boundary in boundaries)
     crossed = np.empty(len(boundaries))
     crossed[0] = 2 * stats.norm.sf(boundaries[0])
     # The score after look k is a sum of k standard normals; it goes on while |score| < boundary * sqrt(k).
@@ -150,3 +152,35 @@ def group_sequential_boundaries(
 
     constant = optimize.brentq(excess, 0.5, 8.0, xtol=1e-6)
     return tuple((constant * powers).tolist())
+
+
+def compare_at_look(
+    control: Statistic,
+    treatment: Statistic,
+    *,
+    look: int,
+    looks: int,
+    alpha: float = 0.05,
+    shape: Shape = "obrien-fleming",
+    scale: Scale = "absolute",
+) -> Effect:
+    """Difference at one of a number of equally spaced looks, with a repeated interval and p-value.
+
+    The interval is the difference plus and minus the boundary's value times the standard error; all intervals of the
+    looks hold together with chance 1 - alpha. The p-value is the smallest alpha whose boundary is crossed at this look.
+
+    Raises:
+        ExperimentError: the look is not one of the planned ones.
+    """
+    if not 1 <= look <= looks:
+        raise ExperimentError(f"Look {look} was not planned: there are {looks}.")
+    value, error = difference(control, treatment, scale)
+    boundary = group_sequential_boundaries(looks, alpha=alpha, shape=shape)[look - 1]
+    n, method = control.n + treatment.n, f"group sequential ({shape}), look {look} of {looks}, {scale}"
+    if error == 0:
+        return Effect(value, value, value, 1.0 if value == 0 else 0.0, 0.0, n, method)
+    powers = np.sqrt(looks / np.arange(1, looks + 1)) if shape == "obrien-fleming" else np.ones(looks)
+    reached = abs(value) / error
+    p_value = float(crossing_chance(tuple(reached / powers[look - 1] * powers))[-1]) if reached > 0 else 1.0
+    half = boundary * error
+    return Effect(value, value - half, value + half, min(1.0, p_value), error, n, method)
