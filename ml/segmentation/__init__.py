@@ -2,6 +2,7 @@
 
 from ml.segmentation.errors import SegmentationError
 from ml.segmentation.matching import RefitReport
+from ml.segmentation.rfm import RFM_SEGMENTS, RfmSegmenter
 from ml.segmentation.segmenter import SegmentProfile, UserSegmenter
 
-__all__ = ["RefitReport", "SegmentProfile", "SegmentationError", "UserSegmenter"]
+__all__ = ["RFM_SEGMENTS", "RefitReport", "RfmSegmenter", "SegmentProfile", "SegmentationError", "UserSegmenter"]

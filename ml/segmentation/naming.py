@@ -11,6 +11,8 @@ from scipy.optimize import linear_sum_assignment
 NOTABLE = 0.25
 # How much a fact about nearly everybody in a segment weighs against differences in degree.
 FACT = 0.8
+# How much "has a value" weighs against "has a high value".
+KNOWN = 0.5
 TYPICAL = "Typical users"
 EVERYBODY = "All users"
 
@@ -23,11 +25,13 @@ class Theme:
         pattern: regular expression over feature names; the first theme that matches takes the feature.
         high: name of users with high values.
         low: name of users with low values.
+        weight: what marketing cares about most wins a near tie.
     """
 
     pattern: str
     high: str
     low: str
+    weight: float = 1.0
 
 
 # Order matters: special topics stand before general ones. A new kind of feature adds a line; without one the feature's
@@ -53,7 +57,7 @@ THEMES: tuple[Theme, ...] = (
     Theme(
         r"(pay|purchase|deposit|spend|money).*(mean|average)|largest", "Former big-ticket buyers", "Small-ticket buyers"
     ),
-    Theme(r"(pay|purchase|deposit).*amount|spend|money|revenue|lifetime", "Former big spenders", "Small spenders"),
+    Theme(r"(pay|purchase|deposit).*amount|spend|money|revenue|lifetime", "Former big spenders", "Small spenders", 1.2),
     Theme(r"(^|_)(pay|purchase|deposit|order)", "Former frequent buyers", "Rare payers"),
     Theme(r"duration|minutes|seconds|hours", "Former long stayers", "Brief visitors"),
     Theme(r"search|view|click|interaction|page", "Former browsers", "Users who rarely browse"),
@@ -97,9 +101,11 @@ def name_segments(
         return [EVERYBODY]
     fits: dict[str, np.ndarray] = {TYPICAL: np.full(count, NOTABLE)}
     for position, feature in enumerate(features):
-        high, low = _words_for(feature)
-        column = differences[:, position]
-        for name, strength in ((high, column), (low, -column)):
+        theme = _theme_of(feature)
+        column = theme.weight * differences[:, position]
+        # That a value is known at all is the weakest thing to say of somebody.
+        known = -column * (KNOWN if feature.endswith(" is missing") else 1.0)
+        for name, strength in ((theme.high, column), (theme.low, known)):
             fits[name] = np.maximum(fits.get(name, np.full(count, -np.inf)), strength)
     for name, holds in (("Users who never paid", never_paid), ("One-time payers", paid_once)):
         if len(holds) == count:
@@ -116,11 +122,11 @@ def name_segments(
     return result
 
 
-def _words_for(feature: str) -> tuple[str, str]:
+def _theme_of(feature: str) -> Theme:
     if feature.endswith(" is missing") and not re.search(THEMES[0].pattern, feature):
         known = in_words(feature.removesuffix(" is missing"))
-        return f"Users without {known}", f"Users with {known}"
+        return Theme(feature, f"Users without {known}", f"Users with {known}")
     for theme in THEMES:
         if re.search(theme.pattern, feature):
-            return theme.high, theme.low
-    return f"High {in_words(feature)}", f"Low {in_words(feature)}"
+            return theme
+    return Theme(feature, f"High {in_words(feature)}", f"Low {in_words(feature)}")

@@ -2,9 +2,11 @@
 
 from ml.value.beta_geometric import BetaGeometric, ModifiedBetaGeometric
 from ml.value.errors import ValueModelError
+from ml.value.influence import SocialInfluence
 from ml.value.lifetime import LifetimeValueModel
 from ml.value.models import Interval, PurchaseModel
 from ml.value.pareto import ParetoNBD
+from ml.value.rhythm import ActivityRhythm, compare_definitions
 from ml.value.score import (
     ValueWeights,
     expected_incremental_value,
@@ -15,6 +17,7 @@ from ml.value.score import (
 from ml.value.spend import GammaGamma
 
 __all__ = [
+    "ActivityRhythm",
     "BetaGeometric",
     "GammaGamma",
     "Interval",
@@ -22,8 +25,10 @@ __all__ = [
     "ModifiedBetaGeometric",
     "ParetoNBD",
     "PurchaseModel",
+    "SocialInfluence",
     "ValueModelError",
     "ValueWeights",
+    "compare_definitions",
     "expected_incremental_value",
     "rank_users",
     "value_of_a_return",

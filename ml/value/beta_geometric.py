@@ -20,7 +20,7 @@ from scipy.special import digamma, expit, gammaln, hyp2f1, polygamma
 
 from ml.value.likelihood import Curve
 from ml.value.models import PurchaseModel, checked_ages, draws_from
-from ml.value.purchases import PurchaseGroups
+from ml.value.purchases import PurchaseGroups, distinct
 
 # Formulas divide by a - 1 (and for newcomers by a + b - 1): this near to the gap, both sides of it are averaged.
 _NEAR_GAP = 1e-5
@@ -107,14 +107,14 @@ class BetaGeometric(PurchaseModel):
     def _curve(self, groups: PurchaseGroups) -> Callable[[np.ndarray], Curve]:
         x, customers = groups.x, groups.customers
         total = groups.total
-        counts, of_count = np.unique(x, return_inverse=True)
+        counts, of_count = distinct(x)
         by_count = np.bincount(of_count, customers)
         occasions = counts + self._first_occasions
-        ages, of_age = np.unique(groups.T, return_inverse=True)
+        ages, of_age = distinct(groups.T)
         by_age = np.bincount(of_age, customers)
         purchases_by_age = np.bincount(of_age, customers * x)
         open_ended = np.flatnonzero(x + self._first_occasions >= 1)
-        recencies, of_recency = np.unique(groups.t_x[open_ended], return_inverse=True)
+        recencies, of_recency = distinct(groups.t_x[open_ended])
         of_age_open, of_count_open = of_age[open_ended], of_count[open_ended]
         weight, x_open = customers[open_ended], x[open_ended]
 

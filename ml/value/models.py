@@ -30,6 +30,10 @@ class Interval:
     level: float
 
 
+# Groups that a first, quick search looks at when there are many.
+_FIRST_LOOK = 10_000
+
+
 class PurchaseModel(ABC):
     """Customers buy at a rate of their own until, unseen, they stop for good.
 
@@ -142,12 +146,13 @@ class PurchaseModel(ABC):
         """Purchases that these customers will make together within `horizon`, with a prediction interval.
 
         Each draw fits the model to a world drawn from it (doubt about the parameters) and draws the customers' future
-        from that fit (chance); the interval holds the middle `level` of the sums.
+        from that fit (chance); the interval holds the middle `level` of the sums. Its ends are taken so that one more
+        sum would fall between them with that chance (p (n + 1)), which matters when draws are few.
         """
         generator = np.random.default_rng(random_state)
         replicas = self.bootstrap(T, draws=draws, random_state=random_state)
         sums = [float(one.simulate_future(horizon, x, t_x, T, random_state=generator).sum()) for one in replicas]
-        low, high = np.quantile(sums, [(1 - level) / 2, (1 + level) / 2])
+        low, high = np.quantile(sums, [(1 - level) / 2, (1 + level) / 2], method="weibull")
         expected = float(self.expected_purchases(horizon, x, t_x, T).sum())
         return Interval(expected, float(low), float(high), level)
 
@@ -207,6 +212,13 @@ class PurchaseModel(ABC):
         return self._expected_if_alive(_horizon(horizon), counts, age)[members]
 
     def _maximise(self, groups: PurchaseGroups, starts: tuple[tuple[float, ...], ...]) -> Maximum:
+        if len(groups.x) > 2 * _FIRST_LOOK and not self.prior_strength:
+            # Every so many-th history tells nearly where the maximum is; all of them are then needed for a few steps.
+            thin = slice(None, None, len(groups.x) // _FIRST_LOOK)
+            some = PurchaseGroups(groups.x[thin], groups.t_x[thin], groups.T[thin], groups.customers[thin])
+            near = maximise(self._curve(some), starts, weight=some.total)
+            if near.is_reached:
+                starts = (tuple(near.parameters), *starts)
         return maximise(self._curve(groups), starts, weight=groups.total, prior_strength=self.prior_strength)
 
     def _accept(self, found: Maximum, groups: PurchaseGroups, unit: float) -> None:

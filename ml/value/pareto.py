@@ -22,7 +22,7 @@ from scipy.special import digamma, gammaln, polygamma
 
 from ml.value.likelihood import Curve
 from ml.value.models import PurchaseModel, checked_ages, draws_from
-from ml.value.purchases import PurchaseGroups
+from ml.value.purchases import PurchaseGroups, distinct
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(20)
 # Groups are worked on in portions that fit into the processor's cache.
@@ -91,7 +91,7 @@ class ParetoNBD(PurchaseModel):
         return np.asarray((r + x) * (beta + T) / (alpha + T) * damped)
 
     def _curve(self, groups: PurchaseGroups) -> Callable[[np.ndarray], Curve]:
-        counts, of_count = np.unique(groups.x, return_inverse=True)
+        counts, of_count = distinct(groups.x)
         by_count = np.bincount(of_count, groups.customers)
         total = groups.total
 

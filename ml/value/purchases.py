@@ -69,6 +69,12 @@ def group_purchases(x: ArrayLike, t_x: ArrayLike, T: ArrayLike) -> PurchaseGroup
     return PurchaseGroups(*_unpack(ordered[starts], codes, sizes), customers)
 
 
+def distinct(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct values in order of appearance, and for each entry which of them it is."""
+    members, found = pd.factorize(values)
+    return np.asarray(found), members
+
+
 def group_with_members(
     x: ArrayLike, t_x: ArrayLike, T: ArrayLike
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

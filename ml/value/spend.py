@@ -15,6 +15,7 @@ from scipy.special import digamma, gammaln, polygamma
 
 from ml.value.errors import ValueModelError
 from ml.value.likelihood import Curve, maximise
+from ml.value.purchases import distinct
 
 PARAMETERS = ("p", "q", "v")
 _STARTS = ((2.0, 2.0, 1.0), (6.0, 4.0, 3.0), (1.0, 1.5, 0.5), (50.0, 3.0, 2.0))
@@ -128,7 +129,7 @@ class GammaGamma:
 
 
 def _curve(x: np.ndarray, z: np.ndarray) -> Callable[[np.ndarray], Curve]:
-    counts, of_count = np.unique(x, return_inverse=True)
+    counts, of_count = distinct(x)
     by_count = np.bincount(of_count).astype(float)
     total = float(x.size)
     spent = x * z
