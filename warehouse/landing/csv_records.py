@@ -190,6 +190,12 @@ def _pair(
     faults = np.concatenate([[0], np.cumsum(lines.faults_inside)])
     is_sound = lines.faults_outside[firsts] + faults[lasts + 1] - faults[firsts + 1] == 0
     is_sound &= lines.ends[lasts] - lines.starts[firsts] <= LONGEST_RECORD
+    # Two rows, each with the right number of commas, that together have another number of values: two broken rows.
+    inside = np.concatenate([[0], np.cumsum(lines.separators_inside)])
+    separators = lines.separators_outside[firsts] + inside[lasts + 1] - inside[firsts + 1]
+    commas = lines.separators_outside + lines.separators_inside
+    are_rows = (commas[firsts] == field_count - 1) & (commas[lasts] == field_count - 1)
+    is_sound &= ~(are_rows & (separators != field_count - 1))
     # A complete row inside a value: somebody forgot a quote above it.
     resembles = (lines.quotes % 2 == 0) & (lines.faults_outside == 0) & (lines.separators_outside == field_count - 1)
     steps = np.zeros(len(resembles) + 1, dtype=np.int64)

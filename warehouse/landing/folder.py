@@ -97,33 +97,33 @@ def _land(
     batch_id: str,
     warnings: list[str],
 ) -> LandingReport:
-    landed: list[LandedTable] = []
-    all_checks = {source.contract.name: TableChecks(source.contract) for source in sources}
+    by_name = {source.contract.name: source for source in sources}
+    all_checks = {name: TableChecks(table) for name, table in contract.items()}
     has_landed = {name: _has_rows(workbench, f"raw.{name}") for name in contract}
     has_quarantine = _has_rows(workbench, "quarantine.rows")
-    for name in contract:
-        checks = all_checks.get(name)
-        source = next((source for source in sources if source.contract.name == name), None)
-        if checks is None or source is None:
-            if _is_referred_to(name, contract):
-                workbench.remember_landed_keys(contract[name])
-            continue
-        received, found = workbench.load(source, checks, batch_id)
-        warnings = [*warnings, *found]
-        if received == 0:
-            warnings = [*warnings, *_about_empty(source)]
+    landed: list[LandedTable] = []
+    for name, checks in all_checks.items():  # those first that others refer to
+        source, received, waiting = by_name.get(name), 0, 0
+        workbench.prepare(checks.table)
+        if source is not None:
+            received, found = workbench.load(source, checks, batch_id)
+            warnings = [*warnings, *found, *(_about_empty(source) if received == 0 else [])]
         if has_quarantine:
-            workbench.load_waiting(checks)
-        workbench.mark_dangling(checks)
-        workbench.mark_repeated(checks, has_landed=has_landed[name])
-        if _is_referred_to(name, contract):
-            workbench.remember_keys(contract[name])
-        if source.contract.required and not has_landed[name]:
+            waiting = workbench.load_waiting(checks)
+        if received or waiting:
+            workbench.mark_dangling(checks)
+            workbench.mark_repeated(checks, has_landed=has_landed[name])
+        if any(column.references == name for table in contract.values() for column in table.columns):
+            workbench.remember_keys(checks.table)
+        if source is not None and checks.table.required and not has_landed[name]:
             _refuse_useless(workbench, source, checks)
-        landed.append(collect_quarantine(workbench, source, checks, received, batch_id, is_first=not has_quarantine))
-    _refuse_currency_mix(workbench, all_checks)
+        if source is not None or waiting:
+            landed.append(
+                collect_quarantine(workbench, source, checks, received, batch_id, is_first=not has_quarantine)
+            )
+    _refuse_currency_mix(workbench, all_checks["payments"])
     try:
-        write_batch(workbench, [all_checks[table.table] for table in landed], sources, landed, has_landed, batch_id)
+        write_batch(workbench, contract, sources, landed, has_landed, batch_id)
     except duckdb.Error as error:
         raise LandingError(
             f"Postgres refused the rows ({str(error).strip().splitlines()[0]}): nothing was landed."
@@ -133,10 +133,6 @@ def _land(
 
 def _has_rows(workbench: Workbench, relation: str) -> bool:
     return bool(workbench.scalar_from_warehouse(f"select exists (select from {relation})"))
-
-
-def _is_referred_to(name: str, contract: dict[str, TableContract]) -> bool:
-    return any(column.references == name for table in contract.values() for column in table.columns)
 
 
 def _about_empty(source: SourceTable) -> list[str]:
@@ -161,11 +157,10 @@ def _refuse_useless(workbench: Workbench, source: SourceTable, checks: TableChec
     )
 
 
-def _refuse_currency_mix(workbench: Workbench, all_checks: dict[str, TableChecks]) -> None:
-    if "payments" not in all_checks:
-        return
+def _refuse_currency_mix(workbench: Workbench, checks: TableChecks) -> None:
+    """Refuse payments in two currencies, also when one of them landed before."""
     found = workbench.execute(
-        "select distinct currency from checked_payments where _problem is null "
+        f"select distinct currency from checked_payments where _problem is null or _problem = {checks.conflict} "
         f"union select * from postgres_query('pg', {literal('select currency from raw.payments limit 1')}) order by 1"
     )
     if len(found) > 1:

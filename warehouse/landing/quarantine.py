@@ -19,7 +19,7 @@ __all__ = ["collect_quarantine"]
 
 def collect_quarantine(
     workbench: Workbench,
-    source: SourceTable,
+    source: SourceTable | None,
     checks: TableChecks,
     received: int,
     batch_id: str,
@@ -32,21 +32,19 @@ def collect_quarantine(
         f"create table bad_{name} (_row bigint, _file smallint, row_offset bigint, column_name varchar, "
         "reason varchar, raw_row varchar, fields varchar)"
     )
-    _collect_checked(workbench, source, checks)
-    _collect_broken(workbench, source, checks)
-    names = ", ".join(literal(file.name) for file in source.files)
-    known = (
-        ""
-        if is_first
-        else f"where (row_hash, copy) not in (select (row_hash, copy) from pg.quarantine.rows "
-        f"where table_name = {literal(name)})"
-    )
+    if source is not None:
+        _collect_checked(workbench, source, checks)
+        _collect_broken(workbench, source, checks)
+    names = ", ".join(literal(file.name) for file in source.files) if source is not None else "''"
+    query = f"select row_hash, copy from quarantine.rows where table_name = {literal(name)}"
+    is_new = f"not exists (select 1 from postgres_query('pg', {literal(query)}) as known where known.row_hash = "
+    known = "" if is_first else f"where {is_new} numbered.row_hash and known.copy = numbered.copy)"
     workbench.execute(
         f"create table quarantine_{name} as select * from ("
         f"select {literal(name)} as table_name, md5(raw_row) as row_hash, "
         "cast(row_number() over (partition by raw_row order by _row) as integer) as copy, "
         f"{literal(batch_id)} as batch_id, ([{names}])[_file + 1] as source, row_offset, column_name, reason, raw_row, "
-        f"fields, cast(null as varchar) as released_by_batch from bad_{name}) {known}"
+        f"fields, cast(null as varchar) as released_by_batch from bad_{name}) as numbered {known}"
     )
     good, released = workbench.execute(
         f"select count(*) filter (where _row >= 0), count(*) filter (where _row < 0) "

@@ -73,8 +73,16 @@ class Workbench:
 
     # -- loading --------------------------------------------------------------------------------------------------
 
+    def prepare(self, table: TableContract) -> None:
+        """Create an empty `checked_<table>`."""
+        columns = ", ".join(f"{column.name} {DUCKDB_TYPES[column.type]}" for column in table.columns)
+        self.execute(
+            f"create table checked_{table.name} ({columns}, _batch_id varchar, _row bigint, _file smallint, "
+            "_position bigint, _problem smallint)"
+        )
+
     def load(self, source: SourceTable, checks: TableChecks, batch_id: str) -> tuple[int, list[str]]:
-        """Read the files of a table into `checked_<table>`.
+        """Read the files of a table into `checked_<table>`, which is prepared.
 
         Returns:
             Rows received, and warnings.
@@ -83,11 +91,6 @@ class Workbench:
             LandingError: a file cannot be read or lacks a required column.
         """
         table = source.contract
-        columns = ", ".join(f"{column.name} {DUCKDB_TYPES[column.type]}" for column in table.columns)
-        self.execute(
-            f"create table checked_{table.name} ({columns}, _batch_id varchar, _row bigint, _file smallint, "
-            "_position bigint, _problem smallint)"
-        )
         received, warnings = 0, []
         for number, file in enumerate(source.files):
             self.first_rows[table.name, number] = received
@@ -102,11 +105,14 @@ class Workbench:
     def load_waiting(self, checks: TableChecks) -> int:
         """Bring back the rows of a table that wait in quarantine for something to land; return their number."""
         table = checks.table
+        query = (
+            "select row_hash, copy, batch_id, row_offset, cast(fields as text) as fields from quarantine.rows "
+            f"where table_name = {literal(table.name)} and fields is not null and released_by_batch is null"
+        )
         self.execute(
-            f"create table waiting_{table.name} as select row_hash, copy, batch_id, cast(fields as varchar) as fields, "
-            "row_number() over (order by batch_id, row_offset, row_hash, copy) - 1000000000000 as _row from "
-            f"pg.quarantine.rows where table_name = {literal(table.name)} and fields is not null "
-            "and released_by_batch is null"
+            f"create table waiting_{table.name} as select *, "
+            "row_number() over (order by batch_id, row_offset, row_hash, copy) - 1000000000000 as _row "
+            f"from postgres_query('pg', {literal(query)})"
         )
         count = int(self.scalar(f"select count(*) from waiting_{table.name}"))
         if count:
@@ -197,10 +203,6 @@ class Workbench:
             f"create table known_{table.name} as select {key} as id from pg.raw.{table.name} "
             f"union select {key} from checked_{table.name} where _problem is null"
         )
-
-    def remember_landed_keys(self, table: TableContract) -> None:
-        """Keep the landed keys of a table that this source does not bring."""
-        self.execute(f"create table known_{table.name} as select {table.key[0]} as id from pg.raw.{table.name}")
 
     def mark_repeated(self, checks: TableChecks, *, has_landed: bool) -> None:
         """Mark good rows whose key came before: exact repetitions, and conflicts, in which the first row wins."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from warehouse.contract import TableContract
-from warehouse.landing.checks import TableChecks, literal
+from warehouse.landing.checks import literal
 from warehouse.landing.reports import LandedTable
 from warehouse.landing.source_files import SourceTable
 from warehouse.landing.workbench import Workbench
@@ -19,7 +19,7 @@ FEW_ROWS = 50_000
 
 def write_batch(
     workbench: Workbench,
-    all_checks: Sequence[TableChecks],
+    contract: Mapping[str, TableContract],
     sources: Sequence[SourceTable],
     landed: Sequence[LandedTable],
     has_landed: Mapping[str, bool],
@@ -32,8 +32,8 @@ def write_batch(
     """
     workbench.execute("begin")
     try:
-        for checks, table in zip(all_checks, landed, strict=True):
-            _write_good(workbench, checks.table, table, has_landed=has_landed[table.table])
+        for table in landed:
+            _write_good(workbench, contract[table.table], table, has_landed=has_landed[table.table])
             if table.quarantined:
                 workbench.execute(f"insert into pg.quarantine.rows by name select * from quarantine_{table.table}")
             if table.released:
@@ -99,7 +99,7 @@ def _write_receipts(
 ) -> None:
     files = {source.contract.name: source.files[0].name for source in sources}
     receipts = ", ".join(
-        f"({literal(table.table)}, {literal(files[table.table])}, {table.received}, {table.good}, "
+        f"({literal(table.table)}, {literal(files.get(table.table, ''))}, {table.received}, {table.good}, "
         f"{table.quarantined}, {table.duplicates}, {table.released})"
         for table in landed
     )
