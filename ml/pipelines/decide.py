@@ -71,12 +71,6 @@ INACTIVE = """
     select count(*) from features.feat_user_behaviour where as_of_date = %(as_of_date)s and is_inactive
 """
 
-HAS_EVIDENCE = """
-    select exists (
-        select 1 from marts.fct_exposures where exposed_at < cast(%(as_of_date)s as timestamp) at time zone 'UTC'
-    )
-"""
-
 
 def decide_targets(as_of_date: date, settings: Settings) -> StageReport:
     """Give every inactive user of a date one decision and write them with the plan, replacing the date's rows.
@@ -98,7 +92,7 @@ def decide_targets(as_of_date: date, settings: Settings) -> StageReport:
     population = read_population(warehouse, matrix, settings)
     decisions = decide(matrix, matrix_values(matrix, settings), population, rules_of(settings))
     rows = write_decisions(warehouse, matrix, decisions, settings)
-    return _report(as_of_date, decisions, population, settings, rows)
+    return _report(as_of_date, decisions, settings, rows)
 
 
 def rules_of(settings: Settings) -> DecisionRules:
@@ -137,7 +131,6 @@ def read_population(warehouse: Warehouse, matrix: ResponseMatrix, settings: Sett
         recent_contacts=contacts.set_index("user_id")["contacts_count"].reindex(users).fillna(0).to_numpy(dtype=int),
         already_exposed=already_exposed,
         segment=segments.reindex(users).fillna("").to_numpy(dtype=object),
-        has_evidence=bool(warehouse.scalar(HAS_EVIDENCE, when)),
     )
 
 
@@ -170,15 +163,12 @@ def write_decisions(warehouse: Warehouse, matrix: ResponseMatrix, decisions: Dec
     return rows
 
 
-def _report(
-    as_of_date: date, decisions: Decisions, population: Population, settings: Settings, rows: int
-) -> StageReport:
+def _report(as_of_date: date, decisions: Decisions, settings: Settings, rows: int) -> StageReport:
     """What a person should know of the plan."""
     counts = decisions.frame["decision"].value_counts()
     plan = decisions.plan
     messages = [", ".join(f"{counts[name]} {name}" for name in sorted(counts.index)) or "No inactive user."]
-    if not population.has_evidence:
-        messages.append("Cold start: nobody was exposed to anything yet, so this first plan is drawn at random.")
+    messages += decisions.notes
     limit = "no budget" if settings.budget is None else f"a budget of {settings.budget}"
     messages.append(
         f"The invitations are expected to cost {decisions.cost:.2f} ({limit}); the choice is at most {plan.gap:.2%} "

@@ -11,10 +11,21 @@ import numpy as np
 import pandas as pd
 
 from ml.contracts import ResponseMatrix
-from ml.experiments import holdout_salt, is_in_share, uniforms
+from ml.experiments import (
+    holdout_salt,
+    is_in_share,
+    smallest_visible_difference,
+    uniforms,
+    users_for_proportions,
+)
 from ml.matching import MatchingPlan, MatchingProblem, solve_matching
 
 MONEY_DIGITS = 6
+
+# A first, randomised plan: the rise of the return rate it should show with 80 % power, and the share it holds back, at
+# which a given number of users shows most.
+FIRST_PLAN_RISE = 0.05
+FIRST_PLAN_CONTROL_SHARE = 0.5
 
 
 class DecisionError(ValueError):
@@ -52,7 +63,6 @@ class Population:
         recent_contacts: shape (users,), contacts within the cap's days.
         already_exposed: shape (users, events), exposed to the event before (or its control).
         segment: shape (users,), name of the segment, "" where unknown.
-        has_evidence: whether anybody was ever exposed to anything: without, the plan is drawn at random.
     """
 
     channel: np.ndarray
@@ -60,7 +70,6 @@ class Population:
     recent_contacts: np.ndarray
     already_exposed: np.ndarray
     segment: np.ndarray
-    has_evidence: bool
 
 
 @dataclass(frozen=True)
@@ -72,12 +81,14 @@ class Decisions:
         plan: what the matching chose among those who were not drawn at random.
         candidates: users whom some event would have added value to and who may be invited.
         cost: expected cost of all invitations.
+        notes: what a person should know of how the plan was made.
     """
 
     frame: pd.DataFrame
     plan: MatchingPlan
     candidates: int
     cost: float
+    notes: tuple[str, ...]
 
 
 def expected_costs(matrix: ResponseMatrix) -> np.ndarray:
@@ -119,7 +130,7 @@ class Board:
     def __init__(
         self, matrix: ResponseMatrix, values: np.ndarray, population: Population, rules: DecisionRules
     ) -> None:
-        needed = {"event_id", "event_type", "title", "reward_cost", "contact_cost", "capacity_left"}
+        needed = {"event_id", "event_type", "title", "reward_cost", "contact_cost", "capacity_left", "evidence"}
         missing = needed - set(matrix.events.columns)
         if missing:
             raise DecisionError(f"The open events lack {', '.join(sorted(missing))}: build the features again.")
@@ -137,6 +148,10 @@ class Board:
         self.propensity = np.zeros(self.users)
         self.selection_probability = np.full(self.users, np.nan)
         self.candidates = 0
+        # Nothing known of any open event is a cold start: whoever is chosen by such scores is chosen by noise.
+        self.is_first_plan = bool((matrix.events["evidence"] == "insufficient").all()) and not matrix.events.empty
+        self.control_share = FIRST_PLAN_CONTROL_SHARE if self.is_first_plan else rules.control_share
+        self.first_plan_users = 0
 
     @property
     def is_open(self) -> np.ndarray:
@@ -183,21 +198,25 @@ class Board:
         """Give a share of the users one of their events at random, within the same share of money and places.
 
         Users come in an order drawn by hash; each draws among the events that still have a place and fit into the
-        money, all with the same chance, which is logged. Without any evidence (cold start) the share is everybody.
+        money, all with the same chance, which is logged. Where no open event has evidence yet (cold start) the share is
+        everything, and as many users are drawn as the power calculator asks for.
         """
-        cold = not self.population.has_evidence
-        share = 1.0 if cold else self.rules.exploration_share
+        share = 1.0 if self.is_first_plan else self.rules.exploration_share
         pool = self.is_open & is_in_share(self.salt("exploration"), share, self.matrix.user_ids)
         users = np.flatnonzero(pool)
         if users.size == 0:
             return
+        self.first_plan_users = self._users_of_first_plan(users) if self.is_first_plan else users.size
         ids = self.matrix.user_ids[users]
         order = np.argsort(uniforms(self.salt("order"), ids), kind="stable")
         draws = uniforms(self.salt("event"), ids)
         money = np.inf if self.rules.budget is None else self.rules.budget * share
         places = np.floor(self.capacities * share)
-        why = "nobody was exposed to anything yet, so the first plan is drawn" if cold else "for evidence, drawn"
+        why = "what the open events do is not known yet; drawn" if self.is_first_plan else "for evidence, drawn"
+        drawn = 0
         for position in order:
+            if drawn >= self.first_plan_users:
+                break
             user = users[position]
             fitting = np.flatnonzero(self.allowed[user] & (places >= 1) & (self.costs[user] <= money))
             if fitting.size == 0:
@@ -208,7 +227,18 @@ class Board:
             self.selection_probability[user] = 1 / fitting.size
             places[event] -= 1
             money -= self.costs[user, event]
+            drawn += 1
             self.reason[user] = f"Random arm: {why} among {fitting.size} open events; it was {self.titles[event]}."
+
+    def _users_of_first_plan(self, users: np.ndarray) -> int:
+        """Users, invited and held back, that show a rise of `FIRST_PLAN_RISE` for each event type."""
+        baseline = self._baseline(users)
+        each = users_for_proportions(baseline, baseline + FIRST_PLAN_RISE)
+        return int(2 * np.ceil(each)) * int(self.matrix.events["event_type"].nunique())
+
+    def _baseline(self, users: np.ndarray) -> float:
+        """Share of the users who are expected to return uninvited, away from 0 and 1."""
+        return float(np.clip(np.mean(self.matrix.p_return_if_not_contacted[users]), 0.01, 0.9))
 
     def match(self) -> MatchingPlan:
         """Choose for everybody else what adds most value within the money and places that are left."""
@@ -255,11 +285,11 @@ class Board:
     def hold_back_controls(self) -> None:
         """Draw, among the chosen of both arms, those who are left out on purpose; the others are targets."""
         chosen = self.event >= 0
-        held = chosen & is_in_share(self.salt("control"), self.rules.control_share, self.matrix.user_ids)
-        self.propensity[chosen] = 1 - self.rules.control_share
+        held = chosen & is_in_share(self.salt("control"), self.control_share, self.matrix.user_ids)
+        self.propensity[chosen] = 1 - self.control_share
         self.decision[chosen] = "target"
         self.decision[held] = "control"
-        share = f"Control: chosen, then held back at random ({self.rules.control_share:.1%} of the chosen). "
+        share = f"Control: chosen, then held back at random ({self.control_share:.1%} of the chosen). "
         self.reason[held] = [share + reason for reason in self.reason[held]]
         invited = np.flatnonzero(chosen & ~held)
         self.reason[invited] = [f"{self.reason[user]} Over {self.population.channel[user]}." for user in invited]
@@ -272,7 +302,12 @@ class Board:
         reasons = []
         for user, event, value in zip(rest, best, values[np.arange(rest.size), best], strict=True):
             title = self.titles[event]
-            if value <= 0:
+            if self.is_first_plan:
+                reasons.append(
+                    f"Not drawn: the first plan is randomised and takes {self.first_plan_users} users at most, within "
+                    "the money and the places."
+                )
+            elif value <= 0:
                 chances = (
                     f"{self.matrix.p_return[user, event]:.1%} return if invited, {self._alone(user, event):.1%} if not"
                 )
@@ -317,4 +352,19 @@ class Board:
                 "segment": self.population.segment,
             }
         )
-        return Decisions(frame, plan, self.candidates, round(float(cost.sum()), MONEY_DIGITS))
+        return Decisions(frame, plan, self.candidates, round(float(cost.sum()), MONEY_DIGITS), self._notes())
+
+    def _notes(self) -> tuple[str, ...]:
+        """What the first plan can show."""
+        if not self.is_first_plan:
+            return ()
+        chosen = self.event >= 0
+        invited, held = int((self.decision == "target").sum()), int((self.decision == "control").sum())
+        start = "What the open events do is not known yet, so this plan is drawn at random"
+        if min(invited, held) == 0:
+            return (f"{start}, but there are too few users to compare.",)
+        visible = smallest_visible_difference(self._baseline(np.flatnonzero(chosen)), held, invited)
+        return (
+            f"{start}: {invited} are invited and {held} held back, which shows a rise of {100 * visible:.1f} points or "
+            "more in four cases of five.",
+        )

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.contracts import ResponseMatrix
-from ml.experiments import holdout_salt, is_in_share
+from ml.experiments import holdout_salt, is_in_share, users_for_proportions
 from ml.pipelines.decisions import DecisionRules, Decisions, Population, decide, expected_costs
 
 AS_OF = date(2018, 1, 2)
@@ -46,6 +46,7 @@ def world(
                 "reward_cost": random.choice([0.0, 1.5], events),
                 "contact_cost": random.choice([0.0, 0.25], events),
                 "capacity_left": capacity,
+                "evidence": "adjusted" if has_evidence else "insufficient",
             }
         ),
         p_return=random.uniform(0.1, 0.6, (users, events)),
@@ -62,7 +63,6 @@ def world(
         recent_contacts=random.choice([0, 1, 2, 3, 5], users),
         already_exposed=random.random((users, events)) < 0.3,
         segment=np.full(users, "quiet", dtype=object),
-        has_evidence=has_evidence,
     )
     return matrix, random.normal(1.0, 1.0, (users, events)).round(3), population
 
@@ -193,16 +193,34 @@ def test_without_an_open_event_nobody_gets_one_and_nobody_is_held_out() -> None:
     assert set(frame["reason"]) == {"No event is open on 2018-01-02."}
 
 
-def test_a_cold_start_draws_everybody_at_random_with_known_chances() -> None:
-    matrix, values, population = free_world(2_000, events=4)
+def first_plan(users: int, **changes) -> Decisions:
+    matrix, values, population = free_world(users, events=4)
+    matrix.events["evidence"] = "insufficient"
     values[:] = -1.0
-    cold = Population(**(vars(population) | {"has_evidence": False}))
-    frame = decide(matrix, values, cold, rules(budget=100.0)).frame
-    planned = frame[frame["event_id"].notna()]
-    assert len(planned) > 50
+    return decide(matrix, values, population, rules(**changes))
+
+
+def test_a_cold_start_is_drawn_at_random_with_known_chances_and_half_held_back() -> None:
+    decisions = first_plan(2_000, budget=300.0)
+    planned = decisions.frame[decisions.frame["event_id"].notna()]
+    assert len(planned) > 150
     assert set(planned["arm"]) == {"random"}
     assert planned["selection_probability"].between(0.25, 1.0).all()
-    assert planned["reason"].str.contains("nobody was exposed to anything yet").all()
+    assert (planned["propensity"] == 0.5).all()
+    assert (planned["decision"] == "control").mean() == pytest.approx(0.5, abs=0.1)
+    assert planned["reason"].str.contains("what the open events do is not known yet").all()
+    assert "which shows a rise of" in decisions.notes[0]
+
+
+def test_a_first_plan_takes_no_more_users_than_the_power_calculator_asks_for() -> None:
+    decisions = first_plan(20_000)
+    planned = decisions.frame["event_id"].notna()
+    asked = 2 * math.ceil(users_for_proportions(0.1, 0.15))
+    assert planned.sum() == pytest.approx(asked, rel=0.02)
+    assert "shows a rise of 5." in decisions.notes[0]
+    rest = decisions.frame[~planned & (decisions.frame["decision"] != "holdout")]
+    assert set(rest["decision"]) == {"no_event"}
+    assert rest["reason"].str.startswith("Not drawn: the first plan is randomised").all()
 
 
 def test_a_budget_that_binds_is_spent_on_those_who_bring_most() -> None:

@@ -131,12 +131,16 @@ def test_the_same_again_is_the_same_to_the_byte(built: Warehouse, settings: Sett
     assert content(built) != first
 
 
-def test_without_any_exposure_the_first_plan_is_random(built: Warehouse, settings: Settings) -> None:
-    built.execute("truncate marts.fct_exposures, features.exposed_pairs")
+def test_without_evidence_the_first_plan_is_random(
+    built: Warehouse, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unknown = matrix()
+    unknown.events["evidence"] = "insufficient"
+    monkeypatch.setattr(decide, "response_matrix", lambda *_: unknown)
     report = decide.decide_targets(AS_OF, settings)
     frame = decisions(built)
     assert set(frame.loc[frame["event_id"].notna(), "arm"]) == {"random"}
-    assert any("Cold start" in message for message in report.messages)
+    assert any("drawn at random" in message for message in report.messages)
 
 
 @pytest.mark.parametrize(("users", "events"), [(USERS, 0), (0, 3)])
