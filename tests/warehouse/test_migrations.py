@@ -20,7 +20,7 @@ UNEXPLAINED = """
     from pg_class
     inner join pg_namespace on pg_namespace.oid = relnamespace
     left join pg_attribute on attrelid = pg_class.oid and attnum > 0 and not attisdropped
-    where pg_namespace.nspname = any(%s) and relkind = 'r' and relname <> 'schema_version'
+    where pg_namespace.nspname = any(%s) and relkind in ('r', 'v') and relname <> 'schema_version'
         and (col_description(pg_class.oid, attnum) is null or obj_description(pg_class.oid, 'pg_class') is null)
 """
 

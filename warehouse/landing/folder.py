@@ -39,9 +39,13 @@ def land_source(as_of_date: date, settings: Settings) -> StageReport:
     """
     report = land_folder(settings.source_folder, settings)
     lines = [
-        f"{table.table}: {table.good} of {table.received} rows are good, {table.quarantined} went to quarantine, "
-        f"{table.duplicates} came before."
+        f"{table.table}: {table.quarantined} of {table.received} rows break the source contract, see quarantine.rows."
         for table in report.tables
+        if table.quarantined
+    ] + [
+        f"{table.table}: {table.duplicates} of {table.received} rows were received before and count once."
+        for table in report.tables
+        if table.duplicates
     ]
     return StageReport(
         stage="land_source",
@@ -53,6 +57,7 @@ def land_source(as_of_date: date, settings: Settings) -> StageReport:
             "quarantined": sum(table.quarantined for table in report.tables),
             "duplicates": sum(table.duplicates for table in report.tables),
             "batch_id": report.batch_id,
+            **{table.table: table.good for table in report.tables},
         },
     )
 

@@ -346,17 +346,6 @@ PRIVACY = [
     ),
 ]
 
-EVENT_EFFECTS_VIEW = [
-    """
-    create view marketing.event_effects as
-    select effects.*
-    from predictions.event_effects as effects
-    where effects.as_of_date = (select max(publications.as_of_date) from marketing.publications)
-    """,
-    "comment on view marketing.event_effects is "
-    "'One row per scope, outcome and cell of the last published as_of_date: what events did.'",
-]
-
 
 def upgrade() -> None:
     connection = op.get_bind()
@@ -366,8 +355,6 @@ def upgrade() -> None:
     for table in [*QUARANTINE, *AUDIT, *PREDICTIONS, *MARKETING, *PRIVACY]:
         for statement in table.statements():
             run(connection, statement)
-    for statement in EVENT_EFFECTS_VIEW:
-        run(connection, statement)
     run(connection, "create sequence audit.landing_ids owned by audit.landings.landing_id")
     run(
         connection,
