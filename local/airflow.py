@@ -8,7 +8,7 @@ from pathlib import Path
 
 from local.files import generated_secret, write_private
 
-__all__ = ["ADMINISTRATOR", "COMPONENTS", "AirflowHome"]
+__all__ = ["ADMINISTRATOR", "COMPONENTS", "NEEDED_BY_THE_CHAIN", "AirflowHome"]
 
 ADMINISTRATOR = "admin"
 # The names under which the supervisor runs them, with the arguments of the `airflow` program. Log servers would
@@ -19,6 +19,8 @@ COMPONENTS: dict[str, tuple[str, ...]] = {
     "dag-processor": ("dag-processor",),
     "triggerer": ("triggerer", "--skip-serve-logs"),
 }
+# The chain needs these; the rest may come up while it runs.
+NEEDED_BY_THE_CHAIN = ("api-server", "scheduler", "dag-processor")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -32,9 +32,7 @@ class DagRun:
     run_id: str
     state: str
     partition_key: str | None
-    queued_at: datetime | None
-    started_at: datetime | None
-    ended_at: datetime | None
+    run_after: datetime
 
     @property
     def is_finished(self) -> bool:
@@ -106,19 +104,23 @@ class AirflowClient:
         body = {"logical_date": None, "partition_key": partition_key, "conf": {"as_of_date": partition_key}}
         return _dag_run(self._request("POST", f"/dags/{dag_id}/dagRuns", json=body))
 
-    def runs(self, dag_id: str, limit: int = 20) -> list[DagRun]:
-        """Return the newest runs of a DAG, newest first."""
-        found = self._get(f"/dags/{dag_id}/dagRuns", order_by="-run_after", limit=limit)["dag_runs"]
+    def runs(self, limit: int = 100) -> list[DagRun]:
+        """Return the newest runs of all DAGs, newest first."""
+        found = self._get("/dags/~/dagRuns", order_by="-run_after", limit=limit)["dag_runs"]
         return [_dag_run(run) for run in found]
 
     def fail(self, run: DagRun) -> None:
         """End an unfinished run: its tasks are stopped and it counts as failed."""
         self._request("PATCH", f"/dags/{run.dag_id}/dagRuns/{quote(run.run_id)}", json={"state": "failed"})
 
-    def tasks(self, run: DagRun) -> list[TaskRun]:
-        """Return the tasks of a run, in the order in which they started."""
-        path = f"/dags/{run.dag_id}/dagRuns/{quote(run.run_id)}/taskInstances"
-        found = [_task_run(task) for task in self._get(path, limit=100)["task_instances"]]
+    def tasks(self, runs: Collection[DagRun]) -> list[TaskRun]:
+        """Return the tasks of some runs, in the order in which they started."""
+        if not runs:
+            return []
+        wanted = {(run.dag_id, run.run_id) for run in runs}
+        since = min(run.run_after for run in runs).isoformat()
+        told = self._get("/dags/~/dagRuns/~/taskInstances", run_after_gte=since, limit=100)["task_instances"]
+        found = [task for task in map(_task_run, told) if (task.dag_id, task.run_id) in wanted]
         return sorted(found, key=lambda task: (task.started_at or datetime.max.replace(tzinfo=UTC), task.task_id))
 
     def returned(self, task: TaskRun) -> dict[str, Any]:
@@ -213,9 +215,7 @@ def _dag_run(told: Mapping[str, Any]) -> DagRun:
         run_id=told["dag_run_id"],
         state=told["state"],
         partition_key=told.get("partition_key"),
-        queued_at=_time(told.get("queued_at")),
-        started_at=_time(told.get("start_date")),
-        ended_at=_time(told.get("end_date")),
+        run_after=datetime.fromisoformat(told["run_after"]),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -48,11 +48,10 @@ class ChainFollower:
 
     def end_unfinished(self) -> None:
         """End runs that an interrupted command has left: they would hold up ours."""
-        for dag_id in CHAIN:
-            for run in self.client.runs(dag_id):
-                if not run.is_finished:
-                    self.terminal.line(f"  an unfinished run of {dag_id} ({run.partition_key}) is ended first")
-                    self.client.fail(run)
+        for run in self.client.runs():
+            if run.dag_id in CHAIN and not run.is_finished:
+                self.terminal.line(f"  an unfinished run of {run.dag_id} ({run.partition_key}) is ended first")
+                self.client.fail(run)
 
     def run(self, as_of_date: date) -> float:
         """Run the chain for a date and return how many seconds it took.
@@ -61,14 +60,14 @@ class ChainFollower:
             LocalError: a task failed (the message is what its exception says), or the chain does not go on.
         """
         key = as_of_date.isoformat()
-        before = {dag_id: {run.run_id for run in self.client.runs(dag_id)} for dag_id in CHAIN}
+        before = {(run.dag_id, run.run_id) for run in self.client.runs()}
         started = time.monotonic()
         self.client.trigger(CHAIN[0], key)
         active_at = answered_at = time.monotonic()
         while True:
             try:
                 runs = self._runs_since(before, key)
-                tasks = [task for run in runs.values() for task in self._tasks(run)]
+                tasks = self._tasks(runs.values())
                 answered_at = time.monotonic()
             except UnreachableError:
                 # The API server was killed or is restarting: the chain itself may well go on.
@@ -92,25 +91,19 @@ class ChainFollower:
             self._revive()
             time.sleep(POLL_SECONDS)
 
-    def _runs_since(self, before: Mapping[str, set[str]], key: str) -> dict[str, DagRun]:
-        found: dict[str, DagRun] = {}
-        for dag_id in CHAIN:
-            fresh = [
-                run
-                for run in self.client.runs(dag_id, limit=5)
-                if run.run_id not in before[dag_id] and run.partition_key == key
-            ]
-            if fresh:
-                found[dag_id] = fresh[-1]
-        return found
+    def _runs_since(self, before: Collection[tuple[str, str]], key: str) -> dict[str, DagRun]:
+        """Return our run of each DAG that has one by now, in the order of the chain."""
+        ours = {
+            run.dag_id: run
+            for run in self.client.runs()
+            if (run.dag_id, run.run_id) not in before and run.partition_key == key
+        }
+        return {dag_id: ours[dag_id] for dag_id in CHAIN if dag_id in ours}
 
-    def _tasks(self, run: DagRun) -> list[TaskRun]:
-        """Return a run's tasks, without asking again once all of them have been told."""
-        if (run.dag_id, run.run_id) in self._closed:
-            return []
-        tasks = self.client.tasks(run)
-        if run.state == "success":
-            self._closed.add((run.dag_id, run.run_id))
+    def _tasks(self, runs: Collection[DagRun]) -> list[TaskRun]:
+        """Return the tasks of those runs that were not over when we asked last."""
+        tasks = self.client.tasks([run for run in runs if (run.dag_id, run.run_id) not in self._closed])
+        self._closed |= {(run.dag_id, run.run_id) for run in runs if run.state == "success"}
         return tasks
 
     def _tell(self, tasks: Sequence[TaskRun]) -> None:

@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,13 @@ __all__ = ["Installation"]
 DEFAULT_SAMPLE = "complete_journey"
 AIRFLOW_PORT = 8080
 READY_TIMEOUT_SECONDS = 180
+# What Airflow calls its components when asked for its health; an API server that answers knows its database.
+HEALTH_NAMES = {
+    "api-server": "metadatabase",
+    "scheduler": "scheduler",
+    "dag-processor": "dag_processor",
+    "triggerer": "triggerer",
+}
 # Set by a person for one command; a process that lives on must follow the files of the state folder instead.
 NOT_INHERITED = ("WAREHOUSE_URL", "REKINDLE_SOURCE", "REKINDLE_STATE", "MLFLOW_TRACKING_URI", "PYTHONHOME")
 
@@ -132,14 +139,15 @@ class Installation:
             lambda: self._run(command, {**self._inherited(), **self._variables()}, "mlflow-migrate"),
         )
 
-    def ensure_airflow(self) -> list[str]:
-        """Start each of Airflow's components that is not up as it should be; return their names."""
+    def ensure_airflow(self, names: Collection[str] = tuple(COMPONENTS)) -> list[str]:
+        """Start each of these components of Airflow that is not up as it should be; return their names."""
         supervisor = self.supervisor
         if supervisor.status("api-server").process_id is None:
             port_file = self.state / "airflow" / "port"
             port = choose_port(self.airflow.port)
             _write_if_changed(port_file, str(port))
-        return [component.name for component in self.components() if supervisor.ensure(component)]
+        wanted = [component for component in self.components() if component.name in names]
+        return [component.name for component in wanted if supervisor.ensure(component)]
 
     def components(self) -> list[Component]:
         """Return the long-running programs as they should be now."""
@@ -156,23 +164,26 @@ class Installation:
             for name, arguments in COMPONENTS.items()
         ]
 
-    def wait_for_airflow(self) -> None:
-        """Wait until every component says that it is healthy.
+    def wait_for_airflow(self, names: Collection[str] = tuple(COMPONENTS)) -> None:
+        """Wait until each of these components of Airflow says that it is healthy.
 
         Raises:
             LocalError: one ended or took too long; the message names its log.
         """
         client, supervisor = self.client, self.supervisor
 
+        def unhealthy() -> list[str]:
+            health = client.health()
+            return [name for name in names if health.get(HEALTH_NAMES[name]) != "healthy"]
+
         def is_settled() -> bool:
-            dead = [name for name in COMPONENTS if supervisor.status(name).process_id is None]
+            dead = [name for name in names if supervisor.status(name).process_id is None]
             if dead:
                 raise LocalError(f"Airflow's {dead[0]} ended while it started: see {supervisor.log(dead[0])}.")
-            health = client.health()
-            return bool(health) and all(state == "healthy" for state in health.values())
+            return not unhealthy()
 
         if not wait_until(is_settled, READY_TIMEOUT_SECONDS):
-            ill = ", ".join(name for name, state in client.health().items() if state != "healthy") or "api-server"
+            ill = ", ".join(unhealthy())
             raise LocalError(
                 f"Airflow is not ready after {READY_TIMEOUT_SECONDS} s ({ill}): the logs are in {supervisor.logs}."
             )

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 
-from local.airflow import ADMINISTRATOR, COMPONENTS
+from local.airflow import ADMINISTRATOR, COMPONENTS, NEEDED_BY_THE_CHAIN
 from local.airflow_client import wait_until
 from local.errors import LocalError
 from local.following import CHAIN, ChainFollower, FinishedStage
@@ -52,7 +52,12 @@ def tell_story(
         )
         _wait_for_dags(follower)
         follower.end_unfinished()
-        seconds = follower.run(as_of_date)
+        with ThreadPoolExecutor(max_workers=1) as beside:
+            # Nothing asks for these before the models are trained, and MLflow's own lock makes a task wait for it.
+            installation.ensure_airflow()
+            tracking = beside.submit(installation.migrate_tracking)
+            seconds = follower.run(as_of_date)
+            tracking.result()
     terminal.settle()
     _show_targets(as_of_date, terminal)
     _show_stages(follower.finished, seconds, time.monotonic() - started, terminal)
@@ -65,14 +70,13 @@ def _start_rest(installation: Installation, terminal: Terminal) -> None:
 
     def start_airflow() -> None:
         installation.migrate_airflow()
-        installation.ensure_airflow()
-        installation.wait_for_airflow()
+        installation.ensure_airflow(NEEDED_BY_THE_CHAIN)
+        installation.wait_for_airflow(NEEDED_BY_THE_CHAIN)
 
     work = {
         "airflow": start_airflow,
         "warehouse migrations": lambda: migrate(load_settings().warehouse_url),
         "source files": lambda: prepare_source(load_settings()),
-        "mlflow database": installation.migrate_tracking,
     }
     started = time.monotonic()
     terminal.moving(", ".join(work))

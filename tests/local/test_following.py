@@ -39,7 +39,7 @@ class Scene:
             "dag_run_id": f"manual__{len(self.runs[dag_id])}+00:00",
             "state": state,
             "partition_key": key,
-            "queued_at": "2026-01-01T00:00:00Z",
+            "run_after": f"2026-01-01T00:00:{len(self.runs[dag_id]):02d}Z",
         }
         self.runs[dag_id].insert(0, run)
         return run
@@ -68,21 +68,19 @@ class Scene:
         if method == "PATCH":
             self.failed_by_us.append(dag_id)
             return 200, {}
-        if len(parts) == 5:
-            if dag_id == CHAIN[-1]:
-                self.advance()
-            return 200, {"dag_runs": [dict(run) for run in self.runs[dag_id]]}
+        if parts[-1] == "dagRuns":
+            self.advance()
+            return 200, {"dag_runs": [dict(run) for runs in self.runs.values() for run in runs]}
         if parts[-1] == "taskInstances":
-            state = self.outcomes[dag_id] if self.runs[dag_id][0]["state"] != "running" else "running"
-            return 200, {"task_instances": [self.task(dag_id, parts[5], "success" if state == "stuck" else state)]}
+            return 200, {"task_instances": [self.task(run) for runs in self.runs.values() for run in runs]}
         if parts[-2] == "xcomEntries":
             return 200, {"value": {"rows": 7, "messages": [f"said by {dag_id}"]}}
         detail = [{"exc_type": "LandingError", "exc_value": "sessions.csv has no column user_id: add it."}]
         return 200, {"content": [{"event": "start"}, {"event": "failed", "error_detail": detail}, {"event": "end"}]}
 
-    def task(self, dag_id: str, run_id: str, state: str) -> dict[str, Any]:
+    def task(self, run: dict[str, Any]) -> dict[str, Any]:
         times = {"start_date": "2026-01-01T00:00:00Z", "end_date": "2026-01-01T00:00:02Z"}
-        return {"dag_id": dag_id, "dag_run_id": run_id, "task_id": "work", "try_number": 1, "state": state, **times}
+        return {**run, "task_id": "work", "try_number": 1, **times}
 
 
 @pytest.fixture
@@ -170,9 +168,9 @@ def test_an_expired_token_is_renewed(follower: ChainFollower, scene: Scene) -> N
 def test_a_wrong_password_and_a_silent_airflow_are_said(follower: ChainFollower) -> None:
     wrong = AirflowClient(follower.client.address, "admin", "wrong")
     with pytest.raises(LocalError, match="does not accept the password"):
-        wrong.runs("ingest_sources")
+        wrong.runs()
     with pytest.raises(LocalError, match="does not answer"):
-        AirflowClient("http://127.0.0.1:1", "admin", PASSWORD).runs("ingest_sources")
+        AirflowClient("http://127.0.0.1:1", "admin", PASSWORD).runs()
     assert AirflowClient("http://127.0.0.1:1", "admin", PASSWORD).health() == {}
 
 
