@@ -42,7 +42,9 @@ def small_company(user_count: int = 300, seed: int = 7) -> Source:
     rows = []
     for user, stops in zip(users["user_id"], last_day, strict=True):
         visits = set(range(20 + int(random.integers(0, 5)), int(stops), int(random.integers(1, 6))))
-        visits |= {int(day) for day in random.integers(int(stops), days, 2) if random.random() < 0.5 and day > stops}
+        visits |= {
+            int(day) for day in random.integers(int(stops), days + 1, 2) if random.random() < 0.5 and stops < day < days
+        }
         rows += [(user, day) for day in sorted(visits)]
     visits_frame = pd.DataFrame(rows, columns=["user_id", "day"])
     seconds = random.integers(0, 86_400, len(visits_frame))
@@ -88,7 +90,9 @@ def small_company(user_count: int = 300, seed: int = 7) -> Source:
             exposed.append((event, user, start, "treated" if random.random() < 0.7 else "control"))
     exposures = pd.DataFrame(exposed, columns=["event_id", "user_id", "start", "arm"])
     exposures["exposure_id"] = [f"exposure-{number:05d}" for number in range(len(exposures))]
-    exposures["exposed_at"] = [FIRST_DAY + timedelta(days=int(start), hours=9) for start in exposures.pop("start")]
+    exposures["exposed_at"] = pd.to_datetime(
+        [FIRST_DAY + timedelta(days=int(start), hours=9) for start in exposures.pop("start")], utc=True
+    )
     exposures["channel"] = np.where(exposures["arm"] == "treated", "email", "none")
     exposures["assignment_probability"] = 0.7
     answered = exposures[exposures["arm"] == "treated"].sample(frac=0.1, random_state=seed)

@@ -67,6 +67,12 @@ def test_a_stale_batch_warns_first_and_stops_later(warehouse: Warehouse, setting
         validate_landed(date(2026, 9, 1), settings)
 
 
+def test_a_few_users_may_have_been_away_for_long(warehouse: Warehouse, settings: Settings) -> None:
+    land(warehouse, users=2)
+    warned = validate_landed(date(2026, 9, 1), settings)
+    assert any("more than 3 days before" in message for message in warned.messages)
+
+
 def test_half_a_week_stops_the_chain(warehouse: Warehouse, settings: Settings) -> None:
     land(warehouse)
     warehouse.execute(
