@@ -107,8 +107,8 @@ def decide(matrix: ResponseMatrix, values: np.ndarray, population: Population, r
     """Give every user of the matrix one decision.
 
     `values` is the expected incremental value of each pair, shape (users, events). Places and expected money are never
-    exceeded. The control draw comes after the choice, so that controls differ from those invited by chance alone; what
-    they would have cost is not spent.
+    exceeded. Nothing in the choice looks at who is going to be a control, so that controls differ from those invited by
+    chance alone; what matched controls would have cost is not spent.
     """
     board = Board(matrix, values, population, rules)
     if matrix.events.empty:
@@ -151,6 +151,7 @@ class Board:
         # Nothing known of any open event is a cold start: whoever is chosen by such scores is chosen by noise.
         self.is_first_plan = bool((matrix.events["evidence"] == "insufficient").all()) and not matrix.events.empty
         self.control_share = FIRST_PLAN_CONTROL_SHARE if self.is_first_plan else rules.control_share
+        self.is_control = is_in_share(self.salt("control"), self.control_share, matrix.user_ids)
         self.first_plan_users = 0
 
     @property
@@ -225,9 +226,11 @@ class Board:
             self.event[user] = event
             self.arm[user] = "random"
             self.selection_probability[user] = 1 / fitting.size
-            places[event] -= 1
-            money -= self.costs[user, event]
             drawn += 1
+            # Who is going to be held back draws as everybody does, but takes neither place nor money from others.
+            if not self.is_control[user]:
+                places[event] -= 1
+                money -= self.costs[user, event]
             self.reason[user] = f"Random arm: {why} among {fitting.size} open events; it was {self.titles[event]}."
 
     def _users_of_first_plan(self, users: np.ndarray) -> int:
@@ -242,7 +245,7 @@ class Board:
 
     def match(self) -> MatchingPlan:
         """Choose for everybody else what adds most value within the money and places that are left."""
-        drawn = np.flatnonzero(self.event >= 0)
+        drawn = np.flatnonzero((self.event >= 0) & ~self.is_control)
         spent = float(self.costs[drawn, self.event[drawn]].sum())
         taken = np.bincount(self.event[drawn], minlength=self.capacities.size)
         plan = solve_matching(
@@ -283,9 +286,9 @@ class Board:
         return float(alone[user] if alone.ndim == 1 else alone[user, event])
 
     def hold_back_controls(self) -> None:
-        """Draw, among the chosen of both arms, those who are left out on purpose; the others are targets."""
+        """Settle the chosen of both arms: those drawn by hash are left out on purpose, the others are targets."""
         chosen = self.event >= 0
-        held = chosen & is_in_share(self.salt("control"), self.control_share, self.matrix.user_ids)
+        held = chosen & self.is_control
         self.propensity[chosen] = 1 - self.control_share
         self.decision[chosen] = "target"
         self.decision[held] = "control"
