@@ -130,3 +130,16 @@ def test_every_yaml_file_parses() -> None:
     assert files
     for path in files:
         list(yaml.safe_load_all(path.read_text()))
+
+
+def test_every_test_that_a_guarantee_names_exists() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (PROJECT / "docs" / "guarantees.md").read_text())
+    assert len(named) > 10
+    for file, test in named:
+        assert f"def {test}(" in (PROJECT / file).read_text(), f"{file}::{test} is gone"
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    for document in sources(".md"):
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document.name} links to {target}"
