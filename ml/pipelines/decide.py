@@ -142,6 +142,7 @@ def write_decisions(warehouse: Warehouse, matrix: ResponseMatrix, decisions: Dec
     prices = {
         "budget": round(plan.prices.budget, 6),
         "places": dict(zip(matrix.events["event_id"], plan.prices.capacities.round(6).tolist(), strict=True)),
+        "in_words": list(decisions.notes),
     }
     summary = pd.DataFrame(
         {

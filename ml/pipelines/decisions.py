@@ -18,7 +18,7 @@ from ml.experiments import (
     uniforms,
     users_for_proportions,
 )
-from ml.matching import MatchingPlan, MatchingProblem, solve_matching
+from ml.matching import MatchingPlan, MatchingProblem, describe_prices, solve_matching
 
 MONEY_DIGITS = 6
 
@@ -355,12 +355,12 @@ class Board:
                 "segment": self.population.segment,
             }
         )
-        return Decisions(frame, plan, self.candidates, round(float(cost.sum()), MONEY_DIGITS), self._notes())
+        return Decisions(frame, plan, self.candidates, round(float(cost.sum()), MONEY_DIGITS), self._notes(plan))
 
-    def _notes(self) -> tuple[str, ...]:
-        """What the first plan can show."""
+    def _notes(self, plan: MatchingPlan) -> tuple[str, ...]:
+        """What the limits cost, or what the first plan can show."""
         if not self.is_first_plan:
-            return ()
+            return describe_prices(plan, self.titles.tolist())
         chosen = self.event >= 0
         invited, held = int((self.decision == "target").sum()), int((self.decision == "control").sum())
         start = "What the open events do is not known yet, so this plan is drawn at random"

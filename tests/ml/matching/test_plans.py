@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ml.matching import MatchingError, MatchingPlan, MatchingProblem, solve_matching
+from ml.matching import MatchingError, MatchingPlan, MatchingProblem, describe_prices, solve_matching
 
 
 @st.composite
@@ -103,6 +103,42 @@ def test_the_price_of_a_seat_is_what_one_more_would_add() -> None:
     more = solve_matching(MatchingProblem(values, capacities=np.array([1_001.0])))
     assert plan.prices.capacities[0] == pytest.approx(more.value - plan.value, rel=0.01)
     assert plan.gap < 1e-5
+
+
+def test_prices_are_told_in_words_the_dearest_first() -> None:
+    random = np.random.default_rng(6)
+    problem = MatchingProblem(
+        random.gamma(2.0, 1.0, (3_000, 3)) * [1.0, 2.0, 0.3],
+        costs=np.ones(3),
+        budget=900.0,
+        capacities=np.array([np.inf, 300.0, np.inf]),
+        event_minimums=np.array([0.0, 0.0, 200.0]),
+    )
+    plan = solve_matching(problem)
+    told = describe_prices(plan, ["the cup", "the league", "the quiz"])
+    assert told[0].startswith("One more unit of money in the budget would add ")
+    assert any(text.startswith("One more place in the league is worth ") for text in told)
+    assert any(text.startswith("The minimum of the quiz costs ") for text in told)
+    assert not any("the cup" in text for text in told)
+    more = solve_matching(MatchingProblem(**(vars(problem) | {"budget": 910.0})))
+    assert plan.prices.budget == pytest.approx((more.value - plan.value) / 10, rel=0.05)
+    assert plan.is_feasible
+    assert plan.gap < 1e-3
+
+
+def test_a_minimum_out_of_reach_is_reported_and_met_as_far_as_possible() -> None:
+    values = np.array([[1.0, 5.0], [1.0, 5.0], [-1.0, 5.0]])
+    plan = solve_matching(MatchingProblem(values, event_minimums=np.array([3.0, 0.0])))
+    assert not plan.is_feasible
+    assert plan.shortfalls == ("Event 0 gets 2 of at least 3 users.",)
+    assert plan.event.tolist() == [0, 0, 1]
+
+
+def test_a_minimum_takes_the_users_who_lose_least_by_it() -> None:
+    values = np.array([[1.0, 5.0], [4.0, 5.0], [3.0, 5.0]])
+    plan = solve_matching(MatchingProblem(values, event_minimums=np.array([2.0, 0.0])))
+    assert plan.event.tolist() == [1, 0, 0]
+    assert plan.gap == pytest.approx(0.0, abs=1e-9)
 
 
 @pytest.mark.parametrize(
