@@ -113,6 +113,29 @@ def select_baseline(
     return Baseline(learner, calibrator, comparison, slices.is_out_of_time, report)
 
 
+def predict_unseen(
+    kind: Kind,
+    baseline: Baseline,
+    alone: Examples,
+    weight: np.ndarray,
+    examples: Examples,
+    *,
+    thread_count: int = 1,
+    random_state: int = 0,
+) -> np.ndarray:
+    """Predict examples by learners of the chosen kind that have not seen their users, calibrated as the baseline is."""
+    if isinstance(baseline.learner, LinearLearner | BoostedLearner):
+        learn_folds, apply_folds = (user_folds(part.user_ids, random_state) for part in (alone, examples))
+        expected = np.empty(len(examples))
+        for fold in range(FOLDS):
+            rows, others = learn_folds != fold, apply_folds == fold
+            learner = candidates(kind, thread_count=thread_count, random_state=random_state)[baseline.learner.name]
+            learner.fit(alone.features[rows], alone.outcome[rows], weight[rows])
+            expected[others] = learner.predict(examples.features[others])
+        return baseline.calibrator.apply(expected)
+    return baseline.predict(examples.features)
+
+
 def _is_enough(kind: Kind, outcome: np.ndarray, folds: np.ndarray, earlier: np.ndarray, later: np.ndarray) -> bool:
     if len(outcome) < MINIMUM_ROWS:
         return False

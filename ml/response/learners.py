@@ -51,13 +51,19 @@ class Learner:
         """Learn from features (rows, features), outcomes (rows,) and optional weights (rows,) > 0."""
         if len(outcome) == 0:
             raise ResponseError("There is nothing to learn from: the examples are empty.")
-        weight = np.ones(len(outcome)) if weight is None else weight * len(weight) / weight.sum()
+        weight = self._scaled(outcome, weight)
         self.constant_ = _smoothed_mean(self.kind, outcome, weight)
         return self
 
     def predict(self, frame: pd.DataFrame) -> np.ndarray:
         """Return the expected outcome, float64 of shape (rows,)."""
         return np.full(len(frame), self.constant_)
+
+    def _scaled(self, outcome: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+        """Weights with mean 1; those of a difference are kept: they say how much a row knows, against a penalty."""
+        if weight is None:
+            return np.ones(len(outcome))
+        return weight if self.kind == "difference" else weight * len(weight) / weight.sum()
 
     def importances(self) -> dict[str, float]:
         """Return how much each feature moves the prediction, as shares that add up to 1 (empty if none does)."""
@@ -81,8 +87,7 @@ class _FeatureLearner(Learner):
         # One outcome only, or no feature that varies: the constant is all there is to say.
         self.is_constant_ = not self.encoder_.names_ or bool(np.all(outcome == outcome[0]))
         if not self.is_constant_:
-            weight = np.ones(len(outcome)) if weight is None else weight * len(weight) / weight.sum()
-            self._fit_features(frame, outcome.astype(np.float64), weight)
+            self._fit_features(frame, outcome.astype(np.float64), self._scaled(outcome, weight))
         return self
 
     def predict(self, frame: pd.DataFrame) -> np.ndarray:

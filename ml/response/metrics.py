@@ -6,9 +6,6 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from ml.response.calibration import log_odds, platt_parameters
 from ml.response.learners import SMALLEST_CHANCE
 from ml.response.selection import row_losses
-from ml.response.uplift import ScoredExamples, UpliftModel
-
-_BOOTSTRAP_RUNS = 200
 
 
 def chance_metrics(outcome: np.ndarray, prediction: np.ndarray, weight: np.ndarray) -> dict[str, float]:
@@ -112,15 +109,3 @@ def qini(outcome: np.ndarray, is_exposed: np.ndarray, score: np.ndarray, weight:
     """Area between the uplift curve and that of a random order (Radcliffe 2007, per user)."""
     share, gain = uplift_curve(outcome, is_exposed, score, weight)
     return float(np.trapezoid(gain, share) - gain[-1] / 2)
-
-
-def uplift_metrics(model: UpliftModel, scored: ScoredExamples, *, random_state: int) -> dict[str, float]:
-    """Return mean effects and what the comparison of effect models said."""
-    metrics = {"uplift_pooled": model.pooled.effect, "uplift_pooled_error": model.pooled.standard_error}
-    if model.comparison is not None:
-        metrics |= {
-            f"uplift_gain_{name}": model.comparison.losses["none"] - loss
-            for name, loss in model.comparison.losses.items()
-            if name != "none"
-        }
-    return {name: figure for name, figure in metrics.items() if np.isfinite(figure)}

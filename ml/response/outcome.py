@@ -7,12 +7,13 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 
-from ml.response.baseline import Baseline, select_baseline
+from ml.response.baseline import Baseline, predict_unseen, select_baseline
 from ml.response.calibration import Calibrator
 from ml.response.examples import Examples
 from ml.response.learners import Kind, Learner, bounded
-from ml.response.metrics import amount_metrics, chance_metrics, uplift_metrics
-from ml.response.uplift import TypeEffect, UpliftModel, fit_uplift
+from ml.response.metrics import amount_metrics, chance_metrics
+from ml.response.shifts import TypeEffect, control_level, inverse_link, link, unknown_error
+from ml.response.uplift import UpliftModel, fit_uplift
 
 _TWO_SIDED_95 = 1.959964
 _LARGEST_WEIGHT = 20.0
@@ -63,21 +64,23 @@ class OutcomeModel:
             return self._guess()
         examples = self._prepare(examples)
         seeds = {"thread_count": self.thread_count, "random_state": self.random_state}
-        self.uplift_, scored = fit_uplift(self.kind, examples, **seeds)
-        rows = ~examples.is_exposed
-        if not rows.any() or (self.uses_exposed_rows_without_effect and self.uplift_.chosen == "none"):
-            rows = np.ones(len(examples), dtype=bool)
+        every = np.ones(len(examples), dtype=bool)
+        rows = ~examples.is_exposed if not examples.is_exposed.all() else every
         alone = examples.take(rows)
         self.baseline_ = select_baseline(self.kind, alone, assignment_weights(alone), **seeds)
+        expected = predict_unseen(self.kind, self.baseline_, alone, assignment_weights(alone), examples, **seeds)
+        self.level_ = control_level(self.kind, examples, expected)
+        expected = self._shifted(expected)
+        self.uplift_ = fit_uplift(self.kind, examples, expected, **seeds)
+        if self.uses_exposed_rows_without_effect and self.uplift_.chosen == "none" and not rows.all():
+            self.baseline_ = select_baseline(self.kind, examples, assignment_weights(examples), **seeds)
         self.metrics_ = self._measure(examples)
-        if scored is not None and self.kind == "chance":
-            self.metrics_ |= uplift_metrics(self.uplift_, scored, random_state=self.random_state)
         self.messages_ = self._messages(examples)
         return self
 
     def predict_baseline(self, features: pd.DataFrame) -> np.ndarray:
         """Return the expected outcome of users who are left alone, float64 of shape (rows,)."""
-        return self.baseline_.predict(features)
+        return self._shifted(self.baseline_.predict(features))
 
     def predict(
         self,
@@ -96,14 +99,19 @@ class OutcomeModel:
         """
         without = self.predict_baseline(features) if without_event is None else without_event
         change = self.uplift_.predict(features, event_features, event_type)
-        with_event = bounded(self.kind, without + change.effect)
-        half_width = _TWO_SIDED_95 * change.standard_error
+        start, half_width = link(self.kind, without), _TWO_SIDED_95 * change.standard_error
+
+        def moved(shift: np.ndarray) -> np.ndarray:
+            return bounded(self.kind, inverse_link(self.kind, start + shift))
+
+        # Without a shift the chance is taken as it is: there and back over the link would lose its last digits.
+        with_event = np.where(change.shift == 0, without, moved(change.shift))
         return OutcomePrediction(
             with_event=with_event,
             without_event=without,
             uplift=with_event - without,
-            uplift_low=bounded(self.kind, without + change.effect - half_width) - without,
-            uplift_high=bounded(self.kind, without + change.effect + half_width) - without,
+            uplift_low=moved(change.shift - half_width) - without,
+            uplift_high=moved(change.shift + half_width) - without,
             evidence=change.evidence,
         )
 
@@ -118,18 +126,24 @@ class OutcomeModel:
 
     def to_state(self) -> dict[str, Any]:
         """Return what prediction needs as arrays, JSON values and model bytes."""
-        return {"baseline": self.baseline_.to_state(), "uplift": self.uplift_.to_state()}
+        return {"baseline": self.baseline_.to_state(), "level": self.level_, "uplift": self.uplift_.to_state()}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Self:
         """Rebuild the predicting parts from `to_state`."""
         model = cls()
         model.baseline_ = Baseline.from_state(state["baseline"])
+        model.level_ = float(state["level"])
         model.uplift_ = UpliftModel.from_state(state["uplift"])
         return model
 
     def _prepare(self, examples: Examples) -> Examples:
         return examples
+
+    def _shifted(self, expected: np.ndarray) -> np.ndarray:
+        if self.level_ == 0:
+            return expected
+        return bounded(self.kind, inverse_link(self.kind, link(self.kind, expected) + self.level_))
 
     def _guess(self) -> Self:
         learner, calibrator = Learner(self.kind), Calibrator(self.kind)
@@ -137,7 +151,8 @@ class OutcomeModel:
         nothing = np.zeros(0)
         calibrator.fit(nothing, nothing, nothing, nothing)
         self.baseline_ = Baseline(learner, calibrator, None, False, pd.DataFrame())
-        unknown = TypeEffect(0.0, 0.1 if self.kind == "chance" else 0.0, "insufficient", 0, 0)
+        unknown = TypeEffect(0.0, unknown_error(self.kind, nothing), "insufficient", 0, 0)
+        self.level_ = 0.0
         self.uplift_ = UpliftModel("none", unknown, {}, (), 0.0, None)
         self.metrics_ = {"examples": 0.0}
         self.messages_ = (f"The {self.what} is a guess ({self.guess:g}): there is no past example to learn it from.",)
