@@ -18,7 +18,7 @@ export REKINDLE_CALL_FROM := $(PWD)
 # Answers of the code of this folder, whatever else is installed on the machine.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
-.PHONY: help environment run stop status psql reset dbt test lint lock bench
+.PHONY: help environment run stop status psql reset dbt test lint lock bench evaluate
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -58,6 +58,9 @@ lint: environment ## Formatting, lint, types, SQL style, import rules
 lock: environment ## requirements.txt anew from requirements.in: wheels alone, with hashes
 	@$(BIN)/uv pip compile --quiet --no-build --generate-hashes --no-emit-index-url --no-emit-find-links \
 		--python-version 3.11 requirements.in -o requirements.txt
+
+evaluate: environment ## What the plan is worth where the truth is known: ARGS="--variant slopes --players 20000 --seed 1 2"
+	@$(BIN)/python -m local.evaluation $$REKINDLE_CALL_ARGS
 
 bench: environment ## Every benchmark, or one: NAME=main_job
 	@for script in tests/benchmarks/bench_$(or $(NAME),*).py; do \

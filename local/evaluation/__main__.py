@@ -1,0 +1,72 @@
+"""`python -m local.evaluation --variant slopes --players 20000 --seed 1` prints what the product's plan is worth."""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from local.evaluation.run import Evaluation, World, evaluate_world, postgres
+from local.samples.game_world.parameters import VARIANTS
+
+_PLANS = ("random", "likeliest", "analyst", "product", "product_as_shipped", "attainable", "oracle")
+_TITLES = {
+    "random": "random",
+    "likeliest": "highest chance to return",
+    "analyst": "analyst's baseline (T-learner, greedy)",
+    "product": "Rekindle",
+    "product_as_shipped": "Rekindle with holdout, controls, exploration",
+    "attainable": "attainable ceiling",
+    "oracle": "oracle",
+}
+
+
+def describe(evaluation: Evaluation) -> str:
+    """Lay an evaluation out for a person."""
+    world = evaluation.world
+    lines = [
+        f"{world.variant}, {world.players:,} players, seed {world.seed}: {evaluation.users:,} inactive, "
+        f"{evaluation.contacts:,} invited by Rekindle",
+        f"{'plan':<46}{'true value':>12}{'of attainable':>15}",
+    ]
+    for plan in _PLANS:
+        value = float(getattr(evaluation, plan))
+        share = f"{value / evaluation.attainable:.0%}" if evaluation.attainable > 0 else "-"
+        lines.append(f"{_TITLES[plan]:<46}{value:>12,.2f}{share:>15}")
+    lines.append(
+        f"Rekindle expects {evaluation.expected:,.2f}. Chance to return if not contacted: calibration error "
+        f"{evaluation.calibration_error:.4f}, correlation with the truth {evaluation.return_correlation:.2f}; "
+        f"uplift: {evaluation.uplift_correlation:.2f}."
+    )
+    lines.append("Seconds: " + ", ".join(f"{stage} {seconds:.0f}" for stage, seconds in evaluation.seconds.items()))
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Evaluate the chosen worlds one after the other."""
+    parser = argparse.ArgumentParser(prog="make evaluate ARGS=", description=__doc__)
+    parser.add_argument("--variant", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("--players", nargs="+", type=int, default=[20_000])
+    parser.add_argument("--seed", nargs="+", type=int, default=[1])
+    parser.add_argument("--folder", type=Path, help="where worlds and databases are kept; thrown away when left out")
+    parser.add_argument("--json", type=Path, help="a file to which one line of JSON is added for each world")
+    parser.add_argument("--notes", action="store_true", help="also print what the product's stages reported")
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="rekindle-evaluation-") as temporary:
+        folder = chosen.folder.resolve() if chosen.folder else Path(temporary)
+        # As root the server runs as another user, who has to get in.
+        Path(temporary).chmod(0o711)
+        with postgres(folder) as server:
+            for players in chosen.players:
+                for variant in chosen.variant:
+                    for seed in chosen.seed:
+                        evaluation = evaluate_world(World(variant, players, seed), server, folder)
+                        print(describe(evaluation), flush=True)
+                        if chosen.notes:
+                            print(*evaluation.notes, sep="\n")
+                        print(flush=True)
+                        if chosen.json:
+                            with chosen.json.open("a", encoding="utf-8") as file:
+                                file.write(evaluation.to_json() + "\n")
+
+
+if __name__ == "__main__":
+    main()
