@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from ml.effects.errors import EffectsError
 from ml.effects.exposures import Exposures
@@ -137,9 +138,9 @@ def measure_balance(
 
 def _exposed_per_control(event_ids: np.ndarray, is_exposed: np.ndarray) -> np.ndarray:
     """Exposed rows a control row in each row's event; 0 where an event has only one arm."""
-    _, events = np.unique(event_ids, return_inverse=True)
-    exposed = np.bincount(events[is_exposed], minlength=events.max() + 1 if len(events) else 0)
-    controls = np.bincount(events[~is_exposed], minlength=len(exposed))
+    events, names = pd.factorize(event_ids)
+    exposed = np.bincount(events[is_exposed], minlength=len(names))
+    controls = np.bincount(events[~is_exposed], minlength=len(names))
     return np.where(controls > 0, exposed / np.maximum(controls, 1), 0.0)[events]
 
 

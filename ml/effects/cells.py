@@ -3,44 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from ml.effects.adjustment import adjust_for_choice, measure_balance
-from ml.effects.errors import EffectsError
+from ml.effects.adjustment import measure_balance
 from ml.effects.estimates import Estimate, estimate_difference, estimate_return_on_investment
+from ml.effects.evidence import Evidence, EvidenceRules, Source
 from ml.effects.exposures import Exposures
-from ml.effects.nuisance import build_design, fold_by_user, predict_outcomes
 from ml.effects.sensitivity import e_values_of_amount, e_values_of_chance
 from ml.effects.statistics import EffectStatistic, statistics_by_cell
 
 ALL = "all"
 SCOPES = ("event_type", "segment", "channel", "event")
-
-
-@dataclass(frozen=True)
-class EvidenceRules:
-    """When data carries a number at all.
-
-    Attributes:
-        confidence: of the intervals.
-        minimum_users: effective users that each arm needs.
-        minimum_outcomes: rows with an outcome above zero that both arms together need, at least one in each: below it
-            the normal approximation behind the intervals fails.
-        maximum_propensity: chance of exposure above which nobody comparable is in the other arm.
-        maximum_trimmed_share: share of the exposed that may be trimmed before the rest no longer speaks for them.
-        maximum_imbalance: mean standardised difference that may remain after weighting, beyond what chance leaves.
-    """
-
-    confidence: float = 0.95
-    minimum_users: float = 20.0
-    minimum_outcomes: int = 5
-    maximum_propensity: float = 0.95
-    maximum_trimmed_share: float = 0.3
-    maximum_imbalance: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -84,22 +62,6 @@ class CellEffect:
     diagnostics: Mapping[str, object] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class _Source:
-    """Rows of one kind of evidence, made ready to be added up."""
-
-    evidence: str
-    rows: Exposures
-    weights: np.ndarray
-    variables: dict[str, np.ndarray]
-    # Outcome -> variable that carries it, and the covariates that explain it.
-    carriers: dict[str, tuple[str, tuple[str, ...]]]
-    plain_weights: np.ndarray
-    features: np.ndarray
-    feature_names: tuple[str, ...]
-    is_trimmed: np.ndarray
-
-
 def measure_cells(exposures: Exposures, rules: EvidenceRules | None = None) -> list[CellEffect]:
     """Estimate the effect of one event type on each outcome: overall, by segment, by channel, by event.
 
@@ -114,101 +76,43 @@ def measure_cells(exposures: Exposures, rules: EvidenceRules | None = None) -> l
 
 def _measure_cells(exposures: Exposures, rules: EvidenceRules) -> list[CellEffect]:
     """Estimate every cell, scope by scope."""
-    randomised = _prepare_randomised(exposures.take(exposures.is_randomised))
-    adjusted, reason = _prepare_adjusted(exposures, rules)
-    effects = []
-    splits = {"event_type": [ALL]}
-    splits["segment"] = sorted(set(exposures.segments[exposures.is_exposed]) - {ALL})
-    splits["event"] = sorted(set(exposures.event_ids[exposures.is_exposed]))
-    for scope, names in splits.items():
-        effects += _measure_scope(exposures, scope, names, randomised, adjusted, reason, rules)
-    channels = sorted(set(exposures.channels[exposures.is_exposed]))
+    evidence = Evidence(exposures, rules)
+    effects = _measure_scope(evidence, "event_type", [ALL])
+    effects += _measure_scope(evidence, "segment", [name for name in evidence.names("segments") if name != ALL])
+    effects += _measure_scope(evidence, "event", evidence.names("event_ids"))
+    channels = evidence.names("channels")
     for channel in channels:
-        of_channel = exposures.channels == channel
-        by_chance = exposures.take(exposures.is_randomised & of_channel)
-        chosen, why = adjusted, reason
-        # Who is reached over which channel is a choice of its own, with a model of its own.
-        compared = exposures
-        if len(channels) > 1:
-            compared = exposures.take(of_channel | ~exposures.is_exposed)
-            chosen, why = _prepare_adjusted(compared, rules)
-        effects += _measure_scope(compared, "channel", [channel], _prepare_randomised(by_chance), chosen, why, rules)
+        compared = evidence if len(channels) == 1 else Evidence(_of_channel(exposures, channel), rules)
+        effects += _measure_scope(compared, "channel", [channel])
     return effects
 
 
-def _prepare_randomised(rows: Exposures) -> _Source | None:
-    """Weights 1 / P(own arm), and what users were expected to do anyway as covariate; None without both arms."""
-    if not (rows.is_exposed.any() and (~rows.is_exposed).any()):
-        return None
-    chance = np.where(rows.is_exposed, rows.assignment_probability, 1.0 - rows.assignment_probability)
-    weights = 1.0 / chance
-    design = build_design(rows.features)
-    names = tuple(rows.outcomes)
-    outcomes = np.column_stack([rows.outcomes[name] for name in names])
-    folds = fold_by_user(rows.user_ids)
-    variables = {name: rows.outcomes[name] for name in names}
-    carriers: dict[str, tuple[str, tuple[str, ...]]] = {name: (name, ()) for name in names}
-    if design.matrix.shape[1] > 0 and len(np.unique(folds)) > 1:
-        everyone = np.ones(len(rows), dtype=bool)
-        expected = predict_outcomes(design.matrix, outcomes, weights, folds, everyone)
-        for column, name in enumerate(names):
-            variables[f"expected {name}"] = expected[:, column]
-            carriers[name] = (name, (f"expected {name}",))
-    return _Source(
-        evidence="randomised",
-        rows=rows,
-        weights=weights,
-        variables={**variables, "cost": rows.costs},
-        carriers=carriers,
-        plain_weights=np.ones(len(rows)),
-        features=design.matrix[:, design.balance],
-        feature_names=tuple(design.names[column] for column in design.balance),
-        is_trimmed=np.zeros(len(rows), dtype=bool),
-    )
+def _of_channel(exposures: Exposures, channel: str) -> Exposures:
+    """Rows to compare the exposed of one channel with: all that were not exposed, whatever their channel.
+
+    Who is reached over which channel is a choice of its own, so this set gets models of its own; and chance decided
+    only between rows of the channel itself.
+    """
+    rows = exposures.take((exposures.channels == channel) | ~exposures.is_exposed)
+    return replace(rows, assignment_probability=np.where(rows.channels == channel, rows.assignment_probability, np.nan))
 
 
-def _prepare_adjusted(rows: Exposures, rules: EvidenceRules) -> tuple[_Source | None, str]:
-    """Weights and residuals of the doubly robust comparison, or None and the reason why there is none."""
-    exposed_users = len(set(rows.user_ids[rows.is_exposed]))
-    other_users = len(set(rows.user_ids[~rows.is_exposed]))
-    if min(exposed_users, other_users) < rules.minimum_users:
-        return None, f"only {exposed_users} exposed users and {other_users} to compare them with"
-    try:
-        adjustment = adjust_for_choice(rows, rules.maximum_propensity)
-    except EffectsError as error:
-        return None, str(error)
-    variables = {f"unexplained {name}": values for name, values in adjustment.residuals.items()}
-    source = _Source(
-        evidence="adjusted",
-        rows=rows,
-        weights=adjustment.weights,
-        variables={**variables, **rows.outcomes, "cost": rows.costs},
-        carriers={name: (f"unexplained {name}", ()) for name in rows.outcomes},
-        plain_weights=adjustment.plain_weights,
-        features=adjustment.features,
-        feature_names=adjustment.balance_names,
-        is_trimmed=adjustment.is_trimmed,
-    )
-    return source, ""
-
-
-def _measure_scope(
-    exposures: Exposures,
-    scope: str,
-    names: list[str],
-    randomised: _Source | None,
-    adjusted: _Source | None,
-    reason: str,
-    rules: EvidenceRules,
-) -> list[CellEffect]:
+def _measure_scope(evidence: Evidence, scope: str, names: list[str]) -> list[CellEffect]:
     """Estimate all cells of one scope, from the best evidence each of them has."""
-    tallies = {
-        source.evidence: _Tally(source, scope, names, rules) for source in (randomised, adjusted) if source is not None
-    }
+    exposures = evidence.exposures
+    cells = _cell_codes(exposures, scope, names)
+    tallies: dict[str, _Tally | None] = {}
+
+    def measure(kind: str, cell: int, outcome: str) -> tuple[dict[str, Any] | None, str]:
+        # Models of choice are fitted only when a cell asks for them.
+        source, reason = evidence.source(kind)
+        if kind not in tallies:
+            tallies[kind] = _Tally(source, scope, names, evidence.rules) if source else None
+        tally = tallies[kind]
+        return tally.measure(cell, outcome) if tally else (None, reason)
+
     effects = []
-    counts = _cell_codes(exposures, scope, names)
     for cell, name in enumerate(names):
-        inside = counts == cell
         place: dict[str, Any] = {
             "scope": scope,
             "event_type": exposures.event_type,
@@ -216,39 +120,27 @@ def _measure_scope(
             "channel": name if scope == "channel" else ALL,
             "event_id": name if scope == "event" else ALL,
         }
+        exposed, rows = int((exposures.is_exposed & (cells == cell)).sum()), int((cells == cell).sum())
         for outcome in exposures.outcomes:
-            why = reason
-            for evidence in ("randomised", "adjusted"):
-                if evidence in tallies:
-                    found, refusal = tallies[evidence].measure(cell, outcome)
-                    if found is not None:
-                        effects.append(CellEffect(**place, outcome=outcome, evidence=evidence, **found))
-                        break
-                    why = refusal
-            else:
-                effects.append(
-                    CellEffect(
-                        **place,
-                        outcome=outcome,
-                        exposed=int((inside & exposures.is_exposed).sum()),
-                        controls=int((inside & ~exposures.is_exposed).sum()),
-                        evidence="insufficient",
-                        diagnostics={"reason": why},
-                    )
-                )
+            kind, (found, reason) = "randomised", measure("randomised", cell, outcome)
+            if found is None:
+                kind, (found, reason) = "adjusted", measure("adjusted", cell, outcome)
+            if found is None:
+                found = {"exposed": exposed, "controls": rows - exposed, "diagnostics": {"reason": reason}}
+                kind = "insufficient"
+            effects.append(CellEffect(**place, outcome=outcome, evidence=kind, **found))
     return effects
 
 
 class _Tally:
     """The statistics of all cells of one scope and one kind of evidence."""
 
-    def __init__(self, source: _Source, scope: str, names: list[str], rules: EvidenceRules) -> None:
+    def __init__(self, source: Source, scope: str, names: list[str], rules: EvidenceRules) -> None:
         self._source = source
         self._rules = rules
         self._cells = _cell_codes(source.rows, scope, names)
-        _, users = np.unique(source.rows.user_ids, return_inverse=True)
         self._statistics = statistics_by_cell(
-            self._cells, len(names), users, source.rows.is_exposed, source.weights, source.variables
+            self._cells, len(names), source.rows.user_codes, source.rows.is_exposed, source.weights, source.variables
         )
         self._checks: dict[int, tuple[dict[str, object], str]] = {}
 
@@ -315,7 +207,7 @@ class _Tally:
             "largest_imbalance_after": balance.largest_after,
             "worst_balanced": balance.worst,
         }
-        if source.evidence == "randomised":
+        if source.kind == "randomised":
             return figures, ""
         figures["trimmed_share"] = trimmed
         if trimmed > rules.maximum_trimmed_share:
@@ -328,7 +220,7 @@ class _Tally:
         self, statistic: EffectStatistic, outcome: str, estimate: Estimate, rate: float, low: float, high: float
     ) -> dict[str, object]:
         """What can be said about one estimate: how much CUPED helped, how strong something unseen must be."""
-        if self._source.evidence == "randomised":
+        if self._source.kind == "randomised":
             plain = estimate_difference(statistic, outcome)
             return {"variance_removed": 1.0 - (estimate.error / plain.error) ** 2 if plain.error > 0 else 0.0}
         values = self._source.rows.outcomes[outcome]
@@ -349,6 +241,4 @@ def _cell_codes(rows: Exposures, scope: str, names: list[str]) -> np.ndarray:
     if scope in ("event_type", "channel"):
         return np.zeros(len(rows), dtype=np.int64)
     split = rows.segments if scope == "segment" else rows.event_ids
-    positions = {name: position for position, name in enumerate(names)}
-    values, codes = np.unique(split, return_inverse=True)
-    return np.array([positions.get(value, -1) for value in values], dtype=np.int64)[codes]
+    return np.asarray(pd.Index(names, dtype=object).get_indexer(pd.Index(split, dtype=object)), dtype=np.int64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -58,6 +59,11 @@ class Exposures:
     def is_randomised(self) -> np.ndarray:
         """Bool, shape (rows,): True where chance decided, with a known probability."""
         return np.isfinite(self.assignment_probability)
+
+    @cached_property
+    def user_codes(self) -> np.ndarray:
+        """Integer of each row's user, 0 upwards, shape (rows,)."""
+        return np.asarray(pd.factorize(self.user_ids)[0], dtype=np.int64)
 
     def take(self, chosen: np.ndarray) -> Exposures:
         """Return the chosen rows (a mask or positions), in their order."""

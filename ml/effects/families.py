@@ -8,8 +8,9 @@ from statistics import NormalDist
 
 import numpy as np
 
-from ml.effects.cells import CellEffect, EvidenceRules
+from ml.effects.cells import CellEffect
 from ml.effects.corrections import adjust_p_values, shrink_effects
+from ml.effects.evidence import EvidenceRules
 
 # A cell whose shrinkage would be below this is large: it keeps its own, unbiased figure.
 SMALLEST_SHRINKAGE = 0.1

@@ -94,9 +94,8 @@ def build_design(features: pd.DataFrame, *, has_bends: bool = True) -> Design:
 
 def fold_by_user(user_ids: np.ndarray, folds: int = FOLDS) -> np.ndarray:
     """Deal rows to folds 0 .. folds - 1, all rows of a user to the same one, whatever the other rows are."""
-    users, rows = np.unique(np.asarray(user_ids, dtype=object).astype(str), return_inverse=True)
-    hashes = pd.util.hash_array(users.astype(object), categorize=False)
-    return (hashes % np.uint64(folds)).astype(np.int64)[rows]
+    hashes = pd.util.hash_array(np.asarray(user_ids, dtype=object), categorize=True)
+    return (hashes % np.uint64(folds)).astype(np.int64)
 
 
 def predict_exposure(matrix: np.ndarray, is_exposed: np.ndarray, weights: np.ndarray, folds: np.ndarray) -> np.ndarray:
