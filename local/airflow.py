@@ -93,6 +93,9 @@ class AirflowHome:
                 "scheduler_idle_sleep_time": 0.5,
                 "job_heartbeat_sec": 5,
                 "enable_health_check": False,
+                # A task whose scheduler was killed is taken up by the next one within a minute, not within ten.
+                "orphaned_tasks_check_interval": 15,
+                "task_instance_heartbeat_timeout": 60,
             },
             "dag_processor": {
                 "refresh_interval": 30,
