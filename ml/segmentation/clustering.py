@@ -13,12 +13,11 @@ from ml.segmentation.errors import SegmentationError
 
 # In this order: of two equally good partitions the one of the simpler method is taken.
 METHODS = ("kmeans", "gaussian_mixture", "agglomerative", "hdbscan")
-# A partition counts as stable when two fits on halves of the users agree this much (adjusted Rand index).
-STABLE = 0.8
+# Qualities that differ by less than this share of the best are taken for equal.
+TIE = 0.03
 # Candidates are compared on this many users; memory and time grow with its square.
 _COMPARED_USERS = 3_000
 _HALVES = 4
-_SILHOUETTE_TIE = 0.005
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,11 @@ class Candidate:
     stability: float
     smallest_share: float
     assigner: Assigner
+
+    @property
+    def quality(self) -> float:
+        """Separation that lasts: silhouette times stability (a partition that half of the users undo is worth half)."""
+        return self.silhouette * self.stability if self.silhouette > 0 else self.silhouette
 
 
 def fit_clusters(
@@ -113,21 +117,17 @@ def compare_candidates(
 
 
 def choose_candidate(candidates: Sequence[Candidate], *, minimum_share: float) -> Candidate | None:
-    """The best silhouette among stable candidates without dwarf clusters; ties: simpler method, fewer clusters.
+    """The best quality among candidates without dwarf clusters; ties: simpler method, then fewer clusters.
 
-    When none is stable and large enough, the demand for size is dropped first, that for stability last.
+    Only when all have dwarf clusters are they taken in; None when there is no candidate at all.
     """
-    for stable, share in ((STABLE, minimum_share), (0.5, minimum_share), (STABLE, 0.0), (-1.0, 0.0)):
-        fit = [
-            candidate
-            for candidate in candidates
-            if candidate.stability >= stable and candidate.smallest_share >= share and np.isfinite(candidate.silhouette)
-        ]
-        if fit:
-            best = max(candidate.silhouette for candidate in fit)
-            close = [candidate for candidate in fit if candidate.silhouette >= best - _SILHOUETTE_TIE]
-            return min(close, key=lambda one: (METHODS.index(one.method), one.count, -one.silhouette))
-    return None
+    sound = [candidate for candidate in candidates if np.isfinite(candidate.quality)]
+    sound = [candidate for candidate in sound if candidate.smallest_share >= minimum_share] or sound
+    if not sound:
+        return None
+    best = max(candidate.quality for candidate in sound)
+    close = [candidate for candidate in sound if candidate.quality >= best - TIE * abs(best)]
+    return min(close, key=lambda one: (METHODS.index(one.method), one.count, -one.quality))
 
 
 def silhouette(points: np.ndarray, clusters: np.ndarray, *, random_state: int) -> float:

@@ -11,6 +11,8 @@ from scipy.optimize import linear_sum_assignment
 NOTABLE = 0.25
 # How much a fact about nearly everybody in a segment weighs against differences in degree.
 FACT = 0.8
+# How a dimension is called that says whether a column has a value.
+GAP = " is missing"
 # How much "has a value" weighs against "has a high value".
 KNOWN = 0.5
 TYPICAL = "Typical users"
@@ -23,8 +25,8 @@ class Theme:
 
     Attributes:
         pattern: regular expression over feature names; the first theme that matches takes the feature.
-        high: name of users with high values.
-        low: name of users with low values.
+        high: name of users with high values, "" where there is nothing good to call them.
+        low: name of users with low values, likewise.
         weight: what marketing cares about most wins a near tie.
     """
 
@@ -37,20 +39,23 @@ class Theme:
 # Order matters: special topics stand before general ones. A new kind of feature adds a line; without one the feature's
 # own words make the name.
 THEMES: tuple[Theme, ...] = (
-    Theme(r"(pay|purchase|spend|deposit).* is missing", "Users who never paid", "Payers"),
     Theme(r"refund", "Users who send things back", "Keepers"),
-    Theme(r"weekend", "Weekend visitors", "Weekday visitors"),
+    Theme(r"weekend|saturday|sunday", "Weekend visitors", "Weekday visitors"),
+    Theme(r"(mon|tues|wednes|thurs|fri)day", "Weekday visitors", "Weekend visitors"),
     Theme(r"night|evening", "Night visitors", "Daytime visitors"),
+    Theme(r"morning|afternoon", "Daytime visitors", "Night visitors"),
     Theme(r"friend|social|guild", "Social users", "Loners"),
     Theme(r"coupon|discount|redemption|bonus|bargain|promotion", "Bargain seekers", "Full-price users"),
+    Theme(r"returns_after|(email|sms|push|app|mail|web)_returns", "Users who come back when invited", ""),
+    Theme(r"lapses_count|returns_without|returns_count", "Users who come and go", "Users who left for the first time"),
     Theme(r"days_since_last_(response|participation)", "Event-goers of long ago", "Recent event-goers"),
     Theme(r"days_since_last.*(contact|exposure|invit)", "Users not invited for long", "Recently invited users"),
     Theme(r"respon|took_part|participat", "Event fans", "Event sceptics"),
     Theme(r"contact|exposure|invit|received", "Often invited users", "Rarely invited users"),
     Theme(r"lapses?_days|days_since_last_return", "Users with long breaks", "Users with short breaks"),
-    Theme(r"lapses_count|returns_count", "Users who come and go", "Users who left for the first time"),
     Theme(r"days_since_last_(pay|purchase|deposit)", "Payers of long ago", "Recent payers"),
-    Theme(r"purchase_(age|recency)|days_since_first_(pay|purchase)", "Payers of long standing", "New payers"),
+    Theme(r"tenure_at_last|purchase_recency", "Users who stayed long", "Users who left early"),
+    Theme(r"purchase_age|days_since_first_(pay|purchase)", "Payers of long standing", "New payers"),
     Theme(r"tenure|days_since_(regist|first)", "Long-standing users", "Newcomers"),
     Theme(r"days_since|days_late|inactive|recency", "Long-gone users", "Recently lapsed users"),
     Theme(r"gap|rhythm|interval", "Occasional visitors", "Users with a steady rhythm"),
@@ -65,6 +70,15 @@ THEMES: tuple[Theme, ...] = (
     Theme(r"session|active_days|visit|activity", "Former frequent visitors", "Rare visitors"),
     Theme(r"mobile|phone", "Mobile users", "Users at a desk"),
     Theme(r"(^|_)age(_|$)|birth", "Older users", "Younger users"),
+)
+
+# The same for what is not known of a user: "<column> is missing".
+GAP_THEMES: tuple[Theme, ...] = (
+    Theme(r"pay|purchase|spend|deposit", "Users who never paid", "Payers"),
+    Theme(r"contact|exposure|invit", "Users never invited", "Invited users"),
+    Theme(r"respon|particip", "Users who never took part", "Users who took part"),
+    Theme(r"lapse|return", "Users who left for the first time", "Users who come and go"),
+    Theme(r"gap|rhythm|interval", "Users seen once or twice", "Users seen often"),
 )
 
 
@@ -101,12 +115,13 @@ def name_segments(
         return [EVERYBODY]
     fits: dict[str, np.ndarray] = {TYPICAL: np.full(count, NOTABLE)}
     for position, feature in enumerate(features):
-        theme = _theme_of(feature)
+        theme = theme_of(feature)
         column = theme.weight * differences[:, position]
         # That a value is known at all is the weakest thing to say of somebody.
-        known = -column * (KNOWN if feature.endswith(" is missing") else 1.0)
+        known = -column * (KNOWN if feature.endswith(GAP) else 1.0)
         for name, strength in ((theme.high, column), (theme.low, known)):
-            fits[name] = np.maximum(fits.get(name, np.full(count, -np.inf)), strength)
+            if name:
+                fits[name] = np.maximum(fits.get(name, np.full(count, -np.inf)), strength)
     for name, holds in (("Users who never paid", never_paid), ("One-time payers", paid_once)):
         if len(holds) == count:
             # Whether somebody ever paid matters to marketing even where it is no large difference, but it has to be so.
@@ -122,11 +137,11 @@ def name_segments(
     return result
 
 
-def _theme_of(feature: str) -> Theme:
-    if feature.endswith(" is missing") and not re.search(THEMES[0].pattern, feature):
-        known = in_words(feature.removesuffix(" is missing"))
-        return Theme(feature, f"Users without {known}", f"Users with {known}")
-    for theme in THEMES:
-        if re.search(theme.pattern, feature):
-            return theme
-    return Theme(feature, f"High {in_words(feature)}", f"Low {in_words(feature)}")
+def theme_of(feature: str) -> Theme:
+    """The theme of a feature; one without a theme is a theme of its own, named after itself."""
+    if feature.endswith(GAP):
+        known = in_words(feature.removesuffix(GAP))
+        own = Theme(feature, f"Users without {known}", f"Users with {known}", KNOWN)
+        return next((theme for theme in GAP_THEMES if re.search(theme.pattern, feature)), own)
+    own = Theme(feature, f"High {in_words(feature)}", f"Low {in_words(feature)}")
+    return next((theme for theme in THEMES if re.search(theme.pattern, feature)), own)

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.tree import DecisionTreeClassifier
 
-from ml.segmentation.naming import in_words
+from ml.segmentation.naming import GAP, in_words
 
-_DEPTH = 4
+# The shallowest tree that says where this share of the users belong is deep enough.
+_FAITHFUL = 0.9
+_DEPTHS = (2, 3, 4)
 _SMALLEST_LEAF_SHARE = 0.01
 
 
@@ -44,14 +46,17 @@ def find_rules(
     """
     if count < 2 or not len(features):
         return [SegmentRule("everybody", 1.0, 1.0)] * count, 1.0
-    tree = DecisionTreeClassifier(
-        max_depth=_DEPTH,
-        min_samples_leaf=max(1, int(len(raw) * _SMALLEST_LEAF_SHARE)),
-        class_weight="balanced",
-        random_state=random_state,
-    ).fit(raw, clusters)
+    for depth in _DEPTHS:
+        tree = DecisionTreeClassifier(
+            max_depth=depth,
+            min_samples_leaf=max(1, int(len(raw) * _SMALLEST_LEAF_SHARE)),
+            class_weight="balanced",
+            random_state=random_state,
+        ).fit(raw, clusters)
+        fidelity = float((tree.predict(raw) == clusters).mean())
+        if fidelity >= _FAITHFUL:
+            break
     leaves = tree.apply(raw)
-    fidelity = float((tree.predict(raw) == clusters).mean())
     conditions = _conditions_of_leaves(tree, features)
     rules = []
     for cluster in range(count):
@@ -103,8 +108,8 @@ def _conditions_of_leaves(tree: DecisionTreeClassifier, features: Sequence[str])
 
 
 def _interval_in_words(feature: str, low: float, high: float) -> str:
-    if feature.endswith(" is missing"):
-        name = in_words(feature.removesuffix(" is missing"))
+    if feature.endswith(GAP):
+        name = in_words(feature.removesuffix(GAP))
         return f"{name} is not known" if low > 0 else f"{name} is known"
     name = in_words(feature)
     if np.isinf(low):

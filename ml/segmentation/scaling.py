@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from ml.segmentation.errors import SegmentationError
+from ml.segmentation.naming import GAP, theme_of
 
 # Values further from the quartiles than this many times the distance between them are moved to the edge.
 FENCE = 3.0
@@ -20,6 +21,8 @@ GAP_SHARES = (0.02, 0.98)
 ALIKE = 0.9
 # A column of two values splits the users so cleanly that at full weight no distance would see anything else.
 TWO_VALUED_WEIGHT = 0.5
+# At most so many main components make the space of distances.
+MOST_COMPONENTS = 6
 _NOT_A_FEATURE = ("_id", "_at", "_date")
 _CHUNK_ROWS = 100_000
 _LARGEST = 1e30
@@ -32,7 +35,10 @@ class FeatureScaler:
 
     Learned names:
         columns_: names of the columns used, in order (constant and empty ones are left out).
-        spread_: names of the dimensions of the scaled space: columns, then gap indicators "<column> is missing".
+        spread_: names of the standardised dimensions: columns, then gap indicators "<column> is missing".
+        weight_: what each of them counts.
+        directions_: the main components, shape (dimensions, components): those with more than their share of the
+            variance, two to six of them. What only one column in a hundred says is noise to a distance.
     """
 
     def __init__(self) -> None:
@@ -45,11 +51,12 @@ class FeatureScaler:
         self.mean_ = np.empty(0)
         self.deviation_ = np.empty(0)
         self.weight_ = np.empty(0)
+        self.directions_ = np.empty((0, 0))
 
     @property
     def spread_(self) -> list[str]:
         """Names of the dimensions of the scaled space."""
-        return self.columns_ + [f"{column} is missing" for column in self.gap_columns_]
+        return self.columns_ + [f"{column}{GAP}" for column in self.gap_columns_]
 
     def fit(self, frame: pd.DataFrame) -> "FeatureScaler":
         """Learn from users (rows) and their features (columns); text columns, keys and times are passed over."""
@@ -85,6 +92,8 @@ class FeatureScaler:
         self.weight_ = _weights_of_alike_columns(standardised)
         two_valued = [len(np.unique(standardised[:, position])) <= 2 for position in range(len(self.spread_))]
         self.weight_[two_valued] *= TWO_VALUED_WEIGHT
+        self.weight_ *= _weights_of_themes(self.spread_, self.weight_)
+        self.directions_ = _main_directions(standardised * self.weight_)
         return self
 
     def standardise(self, frame: pd.DataFrame) -> np.ndarray:
@@ -109,8 +118,8 @@ class FeatureScaler:
         return np.hstack([raw, (gaps - self.mean_[width:]) / self.deviation_[width:]])
 
     def transform(self, frame: pd.DataFrame) -> np.ndarray:
-        """The space in which distances are taken, shape (users, dimensions)."""
-        return self.standardise(frame) * self.weight_
+        """The space in which distances are taken, shape (users, components)."""
+        return np.asarray((self.standardise(frame) * self.weight_) @ self.directions_)
 
     def chunks(self, frame: pd.DataFrame) -> Iterator[tuple[slice, np.ndarray]]:
         """Transform users a part at a time, so that memory does not grow with their number."""
@@ -120,7 +129,7 @@ class FeatureScaler:
 
     def to_state(self) -> dict[str, Any]:
         """Everything learned, as arrays and JSON values."""
-        names = ("fill_", "unit_", "lower_", "upper_", "mean_", "deviation_", "weight_")
+        names = ("fill_", "unit_", "lower_", "upper_", "mean_", "deviation_", "weight_", "directions_")
         return {
             "columns": list(self.columns_),
             "gap_columns": list(self.gap_columns_),
@@ -133,7 +142,7 @@ class FeatureScaler:
         scaler = cls()
         scaler.columns_ = list(state["columns"])
         scaler.gap_columns_ = list(state["gap_columns"])
-        for name in ("fill", "unit", "lower", "upper", "mean", "deviation", "weight"):
+        for name in ("fill", "unit", "lower", "upper", "mean", "deviation", "weight", "directions"):
             setattr(scaler, f"{name}_", np.asarray(state[name], dtype=float))
         return scaler
 
@@ -166,10 +175,11 @@ def _learn_column(values: np.ndarray) -> tuple[float, ...] | None:
     skewness = ((clipped - clipped.mean()) ** 3).mean() / deviation**3 if deviation > 0 else 0.0
     beyond = np.abs(values - np.median(values)).max() > 100 * max(deviation, np.finfo(float).tiny)
     if abs(skewness) > SKEWNESS_OF_LOGARITHMS or beyond:
-        # The unit makes the logarithm indifferent to currencies: half of the non-zero values lie above it.
+        # The unit makes the logarithm indifferent to currencies. Most non-zero values lie well above it, so that small
+        # spenders stand between those who spend nothing and the big ones, and not with the former.
         amounts = np.abs(values[values != 0])
         if amounts.size:
-            unit = float(np.median(amounts))
+            unit = float(np.quantile(amounts, 0.1))
             logarithms = _signed_logarithm(values, unit)
             lower, upper = _edges(logarithms)
             clipped = np.clip(logarithms, lower, upper)
@@ -204,3 +214,23 @@ def _weights_of_alike_columns(standardised: np.ndarray) -> np.ndarray:
             group[alike[position] & (group < 0)] = position
     sizes = np.bincount(group, minlength=dimensions)
     return np.asarray(1.0 / np.sqrt(sizes[group]))
+
+
+def _weights_of_themes(names: list[str], weight: np.ndarray) -> np.ndarray:
+    """At most one vote a theme: ten columns about payments do not count ten times as much as one about friends."""
+    themes = np.array([theme_of(name).high for name in names], dtype=object)
+    votes = np.array([(weight[themes == theme] ** 2).sum() for theme in themes])
+    return 1.0 / np.sqrt(np.maximum(votes, 1.0))
+
+
+def _main_directions(points: np.ndarray) -> np.ndarray:
+    """Main components as columns; signs are fixed so that pictures do not flip from one fit to the next."""
+    dimensions = points.shape[1]
+    if dimensions < 2 or len(points) < 3:
+        return np.eye(dimensions)
+    variances, directions = np.linalg.eigh(np.cov(points, rowvar=False))
+    variances, directions = variances[::-1], directions[:, ::-1]
+    count = int(np.clip((variances > variances.mean()).sum(), min(2, dimensions), MOST_COMPONENTS))
+    directions = directions[:, :count]
+    largest = directions[np.abs(directions).argmax(axis=0), np.arange(count)]
+    return np.asarray(directions * np.where(largest < 0, -1.0, 1.0))

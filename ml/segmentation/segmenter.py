@@ -19,14 +19,14 @@ from ml.segmentation.clustering import (
 )
 from ml.segmentation.errors import SegmentationError
 from ml.segmentation.matching import RefitReport, match_clusters
-from ml.segmentation.naming import in_words, name_segments
-from ml.segmentation.rules import find_rules
+from ml.segmentation.naming import in_words, name_segments, theme_of
+from ml.segmentation.rules import SegmentRule, find_rules
 from ml.segmentation.scaling import FeatureScaler, numeric_block
 
 # A segment of fewer users than this is an anecdote; with few users there are few segments.
 USERS_PER_SEGMENT = 10
-# How much separation (silhouette) may be given up to keep the segments that people know by name.
-_LOYALTY = 0.03
+# Share of the best quality that may be given up to keep the segments that people know by name.
+_LOYALTY = 0.15
 _MAIN_FEATURES = 8
 _STATE_VERSION = 1
 
@@ -129,8 +129,6 @@ class UserSegmenter:
             self._assigner = self._find_clusters(points, old_segments)
             clusters = self._assigner.assign(points)
             self._name_and_explain(sample, points, clusters, old_segments, previous)
-            self._components = _two_components(points)
-        self._centre = points.mean(axis=0)
         self.profiles_ = self.describe(sample, np.asarray(self.names_, dtype=object)[clusters])
         return self
 
@@ -186,9 +184,10 @@ class UserSegmenter:
         return tuple(profiles)
 
     def project(self, frame: pd.DataFrame) -> np.ndarray:
-        """Two components of each user's scaled features for a scatter picture, shape (users, 2)."""
+        """The two main components of each user's scaled features for a scatter picture, shape (users, 2)."""
         self._check_is_fitted()
-        return np.asarray((self._scaler.transform(frame) - self._centre) @ self._components.T)
+        points = self._scaler.transform(frame)[:, :2]
+        return np.hstack([points, np.zeros((len(points), 2 - points.shape[1]))])
 
     def to_state(self) -> dict[str, Any]:
         """Everything learned, as arrays and JSON values."""
@@ -209,8 +208,6 @@ class UserSegmenter:
             "choice": dict(self.choice_),
             "precisions": np.asarray(self._precisions, dtype=float),
             "coverages": np.asarray(self._coverages, dtype=float),
-            "components": self._components,
-            "centre": self._centre,
             **{f"scaler.{key}": value for key, value in self._scaler.to_state().items()},
             **{f"assigner.{key}": value for key, value in self._assigner.to_state().items()},
         }
@@ -227,8 +224,6 @@ class UserSegmenter:
         segmenter._definitions = list(state["definitions"])
         segmenter._precisions = np.asarray(state["precisions"], dtype=float)
         segmenter._coverages = np.asarray(state["coverages"], dtype=float)
-        segmenter._components = np.asarray(state["components"], dtype=float)
-        segmenter._centre = np.asarray(state["centre"], dtype=float)
         segmenter._scaler = FeatureScaler.from_state(_part(state, "scaler."))
         segmenter._assigner = assigner_from_state(_part(state, "assigner."))
         return segmenter
@@ -262,7 +257,7 @@ class UserSegmenter:
         if chosen is None:
             self.choice_ = {"method": "one segment", "count": 1, "silhouette": 0.0, "stability": 1.0}
             return NearestCentre(points.mean(axis=0, keepdims=True))
-        if known and self.candidates_[-1].silhouette >= chosen.silhouette - _LOYALTY:
+        if known and self.candidates_[-1].quality >= (1 - _LOYALTY) * chosen.quality:
             chosen = self.candidates_[-1]
             assigner = chosen.assigner
         else:
@@ -301,6 +296,8 @@ class UserSegmenter:
     ) -> None:
         count = self._assigner.count
         standardised = self._scaler.standardise(sample)
+        # Whoever has no value does not differ by it.
+        standardised[:, : len(self._scaler.columns_)][np.isnan(numeric_block(sample, self._scaler.columns_))] = 0.0
         differences = np.stack(
             [
                 standardised[clusters == cluster].mean(axis=0)
@@ -347,15 +344,18 @@ class UserSegmenter:
         self._precisions = np.array([rule.precision for rule in rules])
         self._coverages = np.array([rule.coverage for rule in rules])
         self._definitions = [
-            rule.words or _differences_in_words(differences[cluster], self._scaler.spread_)
+            _rule_in_words(rule) or _differences_in_words(differences[cluster], self._scaler.spread_)
             for cluster, rule in enumerate(rules)
         ]
         spread = (
             np.abs(differences[:, : len(self._scaler.columns_)]).max(axis=0)
             * self._scaler.weight_[: len(self._scaler.columns_)]
         )
-        order = np.argsort(-spread, kind="stable")[:_MAIN_FEATURES]
-        self.main_features_ = [self._scaler.columns_[position] for position in order]
+        main: dict[str, str] = {}
+        for position in np.argsort(-spread, kind="stable"):
+            # One feature a theme: the longest window says it as well as the shortest.
+            main.setdefault(theme_of(self._scaler.columns_[position]).high, self._scaler.columns_[position])
+        self.main_features_ = list(main.values())[:_MAIN_FEATURES]
 
     def _payment_facts(self, sample: pd.DataFrame, clusters: np.ndarray, count: int) -> tuple[list[bool], list[bool]]:
         """Per segment: hardly anybody ever paid; whoever paid typically paid once. From the longest payments count."""
@@ -393,14 +393,12 @@ def _by_size(assigner: Assigner, clusters: np.ndarray) -> Assigner:
     return assigner_from_state({key: value if key == "kind" else value[order] for key, value in state.items()})
 
 
-def _two_components(points: np.ndarray) -> np.ndarray:
-    """The two directions of largest variance, shape (2, dimensions); signs fixed so that pictures do not flip."""
-    components = np.zeros((2, points.shape[1]))
-    if points.shape[1] and len(points) > 1:
-        directions = np.linalg.svd(np.cov(points, rowvar=False).reshape(points.shape[1], -1))[2][:2]
-        signs = np.sign(directions[np.arange(len(directions)), np.abs(directions).argmax(axis=1)])
-        components[: len(directions)] = directions * signs[:, None]
-    return components
+def _rule_in_words(rule: SegmentRule) -> str:
+    if not rule.words or (rule.precision == 1.0 and rule.coverage == 1.0):
+        return rule.words
+    return (
+        f"{rule.words} (holds for {rule.coverage:.0%} of the segment; {rule.precision:.0%} of those it fits are in it)"
+    )
 
 
 def _differences_in_words(differences: np.ndarray, features: Sequence[str]) -> str:
