@@ -46,10 +46,10 @@ def draw_forest(effects: Sequence[CellEffect], event_type: str, outcome: str = "
             capsize=3,
         )
         seen[f"{cell.evidence}, shrunk" if cell.is_shrunk else cell.evidence] = bar
-    axes.set_yticks(range(len(cells)), [_label(cell) for cell in cells], fontsize=8)
+    axes.set_yticks(range(len(cells)), [_label(cell) for cell in cells], fontsize=8, parse_math=False)
     axes.set_ylim(len(cells) - 0.4, -0.6)
     axes.set_xlabel(f"effect on the {TITLES.get(outcome, outcome)}, with 95 % interval", fontsize=9)
-    axes.set_title(f"What {event_type} did", fontsize=11, loc="left")
+    axes.set_title(f"What {event_type} did", fontsize=11, loc="left", parse_math=False)
     if seen:
         axes.legend(list(seen.values()), list(seen), fontsize=8, loc="best", frameon=False)
     for side in ("top", "right"):

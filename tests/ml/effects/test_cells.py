@@ -171,6 +171,8 @@ def test_a_forest_plot_lists_every_cell():
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert len(labels) == len([cell for cell in cells if cell.outcome == "return"])
     assert labels[0].startswith("all users")
+    # Names are the users' own: dollars in them are money and not a formula.
+    assert not any(label.get_parse_math() for label in figure.axes[0].get_yticklabels())
     with pytest.raises(EffectsError, match="no effects"):
         draw_forest(cells, "unknown")
 
