@@ -1,0 +1,100 @@
+"""Guarantees D3 and D4: daily runs, with rows that come late and in any order, end in the tables of one full build."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+
+import numpy as np
+import psycopg
+
+from tests.dbt_project.building import TABLES_ONLY, DbtProject, rows_of
+from tests.dbt_project.random_world import DAYS, FIRST_DAY, TIMES, RandomWorld, draw_world
+from tests.dbt_project.world import insert_rows
+
+LAST_DATE = (FIRST_DAY + timedelta(days=DAYS - 5)).date()
+DAILY_RUNS = 7
+LATE_DAYS = 6.9
+
+# Rebuilt or redone as a whole: must be equal in every row.
+WHOLE_TABLES = (
+    "marts.fct_user_days",
+    "marts.fct_user_lapses",
+    "marts.fct_user_category_months",
+    "marts.fct_exposures",
+    "features.label_example_return_14d",
+    "features.training_examples",
+    "features.user_as_of_dates",
+    "features.user_event_types_as_of_dates",
+)
+FEATURE_TOPICS = ("behaviour", "money", "rhythm", "level", "lapses", "devices", "interactions", "items", "social")
+
+
+def midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+def arrivals(world: RandomWorld, seed: int) -> dict[str, list[datetime]]:
+    """When each row lands: mostly at once, every fifth one up to a week late. Users, events and friends are on time."""
+    random = np.random.default_rng(seed)
+    return {
+        table: [
+            row[column] + timedelta(days=float(random.uniform(0, LATE_DAYS)))
+            if random.random() < 0.2 and table not in ("users", "events", "friendships")
+            else row[column]
+            for row in world.tables[table]
+        ]
+        for table, column in TIMES.items()
+    }
+
+
+def land(url: str, world: RandomWorld, landed: dict[str, list[datetime]], start: datetime, end: datetime) -> None:
+    """Land what arrives in [start, end), in an order of its own."""
+    random = np.random.default_rng(0)
+    with psycopg.connect(url) as connection:
+        for table in TIMES:
+            new = [row for row, at in zip(world.tables[table], landed[table], strict=True) if start <= at < end]
+            insert_rows(connection, table, [new[index] for index in random.permutation(len(new))])
+
+
+def test_seven_daily_runs_equal_one_full_build(warehouse_url: str, dbt_project: DbtProject) -> None:
+    world = draw_world(21)
+    landed = arrivals(world, 21)
+    first_date = LAST_DATE - timedelta(days=DAILY_RUNS)
+    RandomWorld(tables={table: [] for table in TIMES}, items=world.items).write(warehouse_url)
+
+    # The first build sees history, then every day brings its rows, and rows of the week before.
+    land(warehouse_url, world, landed, FIRST_DAY, midnight(first_date))
+    dbt_project.build(warehouse_url, first_date, full_refresh=True)
+    for number in range(1, DAILY_RUNS + 1):
+        day = first_date + timedelta(days=number)
+        land(warehouse_url, world, landed, midnight(day - timedelta(days=1)), midnight(day))
+        dbt_project.build(warehouse_url, day, select=TABLES_ONLY)
+
+    # Days before the last one were built as well; compared is what the full build has, too.
+    known = "(user_id, as_of_date) in (select user_id, as_of_date from features.user_as_of_dates)"
+    compared = dict.fromkeys(WHOLE_TABLES, "true")
+    compared |= {f"features.feat_user_{topic}": known for topic in FEATURE_TOPICS}
+    compared["features.feat_user_event_types"] = (
+        "(user_id, as_of_date, event_type) in"
+        " (select user_id, as_of_date, event_type from features.user_event_types_as_of_dates)"
+    )
+    daily = {table: rows_of(warehouse_url, table, condition) for table, condition in compared.items()}
+
+    dbt_project.build(warehouse_url, LAST_DATE, full_refresh=True)
+    full = {table: rows_of(warehouse_url, table, condition) for table, condition in compared.items()}
+
+    assert [table for table in compared if not full[table]] == []
+    assert [table for table in compared if daily[table] != full[table]] == []
+
+
+def test_a_gap_of_weeks_between_two_runs_loses_nothing(warehouse_url: str, dbt_project: DbtProject) -> None:
+    world = draw_world(22)
+    early = LAST_DATE - timedelta(days=45)
+    world.write(warehouse_url, before=midnight(early))
+    selected = ["+fct_user_days"]
+    dbt_project.build(warehouse_url, early, select=selected, full_refresh=True)
+    world.write(warehouse_url, before=midnight(LAST_DATE))
+    dbt_project.build(warehouse_url, LAST_DATE, select=selected)
+    after_the_gap = rows_of(warehouse_url, "marts.fct_user_days")
+    dbt_project.build(warehouse_url, LAST_DATE, select=selected, full_refresh=True)
+    assert after_the_gap == rows_of(warehouse_url, "marts.fct_user_days")
