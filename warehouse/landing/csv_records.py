@@ -19,6 +19,9 @@ COMMA, QUOTE, LINE_FEED, CARRIAGE_RETURN = (ord(character) for character in ',"\
 IS_TOKEN = np.zeros(256, dtype=bool)
 IS_TOKEN[[COMMA, QUOTE, LINE_FEED, CARRIAGE_RETURN]] = True
 
+MAY_PRECEDE_OPENING = IS_TOKEN  # a comma or a line end, or the quote that is doubled with this one
+MAY_FOLLOW_CLOSING = IS_TOKEN
+
 # What is wrong with a record.
 WHOLE, EMPTY_LINE, BROKEN_QUOTE = 0, 1, 2
 
@@ -106,7 +109,7 @@ def split_records(
 
 def _lines_of(block: np.ndarray, *, is_last: bool) -> Lines:
     """Find the lines of a block, whatever mixture of line ends it uses; an unfinished last line counts if `is_last`."""
-    positions = np.flatnonzero(IS_TOKEN[block])
+    positions = np.flatnonzero(IS_TOKEN[block]).astype(np.int32)
     kinds = block[positions]
     is_end = kinds == LINE_FEED
     is_return = kinds == CARRIAGE_RETURN
@@ -126,31 +129,35 @@ def _lines_of(block: np.ndarray, *, is_last: bool) -> Lines:
     starts = starts[: len(nexts)]
 
     def per_line(is_counted: np.ndarray) -> np.ndarray:
-        running = np.concatenate([[0], np.cumsum(is_counted)])
-        return np.diff(running[end_tokens], prepend=0)
+        running = np.zeros(len(is_counted) + 1, dtype=np.int32)
+        np.cumsum(is_counted, out=running[1:])
+        return np.diff(running[end_tokens], prepend=np.int32(0))
 
     is_comma, is_quote = kinds == COMMA, kinds == QUOTE
-    nothing = np.zeros(len(starts), dtype=np.int64)
+    nothing = np.zeros(len(starts), dtype=np.int32)
     if not is_quote.any():
         return Lines(starts, line_ends, nothing, per_line(is_comma), nothing, nothing, nothing, nexts)
     quotes = per_line(is_quote)
-    line_of_token = np.cumsum(is_end) - is_end
-    quotes_before_line = np.append(np.cumsum(quotes) - quotes, quotes.sum())
-    quotes_before = np.cumsum(is_quote) - is_quote - quotes_before_line[np.minimum(line_of_token, len(quotes))]
-    is_even = quotes_before % 2 == 0
-    before = np.where(positions > 0, block[positions - 1], LINE_FEED)
-    after = np.append(block, LINE_FEED)[positions + 1]
-    line_starts = np.append(starts, nexts[-1:])[np.minimum(line_of_token, len(starts))] if len(starts) else positions
-    may_open = (before == COMMA) | (before == QUOTE) | (positions == line_starts)
-    may_close = (after == COMMA) | (after == QUOTE) | (after == LINE_FEED) | (after == CARRIAGE_RETURN)
+    # Whether a token follows an odd number of quotes in its line.
+    follows_odd = np.bitwise_xor.accumulate(is_quote) ^ is_quote
+    if (quotes % 2).any():
+        odd_before_line = (np.cumsum(quotes) - quotes) % 2 == 1
+        follows_odd[: end_tokens[-1]] ^= np.repeat(odd_before_line, np.diff(end_tokens, prepend=0))[: end_tokens[-1]]
+    at = positions[is_quote]
+    may_open = MAY_PRECEDE_OPENING[block[np.maximum(at - 1, 0)]] | (at == 0)
+    may_close = MAY_FOLLOW_CLOSING[block[np.minimum(at + 1, len(block) - 1)]] | (at == len(block) - 1)
+    quote_follows_odd = follows_odd[is_quote]
+    fault_outside, fault_inside = np.zeros(len(kinds), dtype=bool), np.zeros(len(kinds), dtype=bool)
+    fault_outside[is_quote] = ~np.where(quote_follows_odd, may_close, may_open)
+    fault_inside[is_quote] = ~np.where(quote_follows_odd, may_open, may_close)
     return Lines(
         starts,
         line_ends,
         quotes,
-        separators_outside=per_line(is_comma & is_even),
-        separators_inside=per_line(is_comma & ~is_even),
-        faults_outside=per_line(is_quote & np.where(is_even, ~may_open, ~may_close)),
-        faults_inside=per_line(is_quote & np.where(is_even, ~may_close, ~may_open)),
+        separators_outside=per_line(is_comma & ~follows_odd),
+        separators_inside=per_line(is_comma & follows_odd),
+        faults_outside=per_line(fault_outside),
+        faults_inside=per_line(fault_inside),
         nexts=nexts,
     )
 

@@ -25,6 +25,9 @@ __all__ = ["Workbench", "open_workbench"]
 # Code of a row that repeats another one exactly.
 REPEATED = 0
 
+# So many keys are looked up one by one in the index of what landed.
+FEW_KEYS = 20_000
+
 
 @contextmanager
 def open_workbench(warehouse: Warehouse) -> Iterator[Workbench]:
@@ -228,12 +231,29 @@ class Workbench:
             self.execute("drop table firsts")
         self.execute("drop table doubled")
         if has_landed:
-            needed = f"{', '.join(columns)}"
-            self.execute(f"create temp table landed as select {needed} from pg.raw.{checks.table.name}")
+            self._fetch_landed(checks.table)
             self.execute(
                 f"update {name} as later set {mark} from landed as first where {on_key} and later._problem is null"
             )
             self.execute("drop table landed")
+
+    def _fetch_landed(self, table: TableContract) -> None:
+        """Fetch the landed rows that may share a key with a good row: by key when those are few, otherwise all."""
+        name, columns = f"checked_{table.name}", ", ".join(table.column_names)
+        count = self.scalar(f"select count(*) from {name} where _problem is null")
+        if count > FEW_KEYS:
+            self.execute(f"create temp table landed as select {columns} from pg.raw.{table.name}")
+            return
+        keys = self.execute(f"select {', '.join(table.key)} from {name} where _problem is null")
+        arrays = [f"array[{', '.join(literal(key[part]) for key in keys)}]::text[]" for part in range(len(table.key))]
+        query = (
+            f"select {columns} from raw.{table.name} where ({', '.join(table.key)}) in "
+            f"(select * from unnest({', '.join(arrays)}))"
+        )
+        typed = ", ".join(
+            f"cast({column.name} as {DUCKDB_TYPES[column.type]}) as {column.name}" for column in table.columns
+        )
+        self.execute(f"create temp table landed as select {typed} from postgres_query('pg', {literal(query)})")
 
 
 def _refuse_missing_columns(file: Path, names: list[str], table: TableContract) -> None:

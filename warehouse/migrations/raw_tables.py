@@ -25,11 +25,15 @@ def key_constraint(table: TableContract) -> tuple[str, str]:
 
 
 def secondary_indexes(table: TableContract) -> dict[str, str]:
-    """Return name and definition of the further indexes: a user's rows in the order of time."""
-    if table.time is None or "user_id" not in table.column_names:
+    """Return name and definition of the further indexes: rows of a span of time.
+
+    Exports come roughly in the order of time, so that a BRIN finds a span at a hundredth of the cost of a B-tree.
+    """
+    if table.time is None:
         return {}
-    name = f"{table.name}_user_id_{table.time}"
-    return {name: f"create index if not exists {name} on raw.{table.name} (user_id, {table.time})"}
+    name = f"{table.name}_{table.time}"
+    options = "with (autosummarize = on)"
+    return {name: f"create index if not exists {name} on raw.{table.name} using brin ({table.time}) {options}"}
 
 
 def _statements(table: TableContract) -> list[str]:
