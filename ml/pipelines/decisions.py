@@ -216,7 +216,7 @@ class Board:
         why = "what the open events do is not known yet; drawn" if self.is_first_plan else "for evidence, drawn"
         drawn = 0
         for position in order:
-            if drawn >= self.first_plan_users:
+            if drawn >= self.first_plan_users or not (places >= 1).any():
                 break
             user = users[position]
             fitting = np.flatnonzero(self.allowed[user] & (places >= 1) & (self.costs[user] <= money))
