@@ -1,7 +1,7 @@
 """Business names for segments, taken from what sets a segment apart."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,10 +82,52 @@ GAP_THEMES: tuple[Theme, ...] = (
 )
 
 
+# How a person would say it, where reading the column's name aloud is not enough.
+WORDS: Mapping[str, str] = {
+    "current_gap_to_mean_gap_ratio": "present silence in usual pauses",
+    "gaps_mean_days": "usual pause between visits in days",
+    "gaps_longest_days": "longest pause so far in days",
+    "gaps_deviation_days": "spread of the pauses in days",
+    "tenure_days": "days since registration",
+    "tenure_at_last_activity_days": "days from registration to the last visit",
+    "days_since_last_activity": "days since the last visit",
+    "days_since_first_activity": "days since the first visit",
+    "purchase_age_days": "days since the first payment",
+    "purchase_recency_days": "days from the first to the last payment",
+    "repeat_purchase_days_count": "number of days with a repeat purchase",
+    "repeat_purchase_mean_amount": "mean amount of a repeat purchase",
+    "payments_mean_amount": "mean payment",
+    "largest_payment_amount": "largest payment",
+    "lapses_count": "number of lapses so far",
+    "returns_count": "number of returns so far",
+    "mean_ended_lapse_days": "mean length of a lapse in days",
+    "longest_ended_lapse_days": "longest lapse in days",
+    "session_mean_seconds": "mean length of a session in seconds",
+    "age_years": "age in years",
+}
+# Read in this order: what is counted, then over which time.
+_READINGS = (
+    (r"^(.+)_interactions_count_", r"\1s_count_"),
+    (r"^days_since_(last|first)_(.+)$", r"days since the \1 \2"),
+    (r"^(.+)_count_", r"number of \1_"),
+    (r"^(.+)_count$", r"number of \1"),
+    (r"^(level|slope)_(.+)", r"\1 of \2"),
+    (r"_amount_", "_"),
+    (r"_amount$", ""),
+    (r"_life$", " so far"),
+    (r"_(\d+)d$", r" in \1 days"),
+    (r"^(.+)_share$", r"share of \1"),
+    (r"_", " "),
+)
+
+
 def in_words(feature: str) -> str:
-    """A feature's name as a person would say it: payments_amount_90d -> payments amount (90 days)."""
-    words = re.sub(r"_(\d+)d\b", r" (\1 days)", feature)
-    return words.replace("_", " ")
+    """A feature's name as a person would say it: payments_count_90d -> number of payments in 90 days."""
+    if feature in WORDS:
+        return WORDS[feature]
+    for pattern, words in _READINGS:
+        feature = re.sub(pattern, words, feature)
+    return feature
 
 
 def name_segments(

@@ -8,9 +8,10 @@ from sklearn.tree import DecisionTreeClassifier
 
 from ml.segmentation.naming import GAP, in_words
 
-# The shallowest tree that says where this share of the users belong is deep enough.
+# The shallowest tree that says where this share of the users belong is deep enough, and nobody keeps four conditions in
+# mind.
 _FAITHFUL = 0.9
-_DEPTHS = (2, 3, 4)
+_DEPTHS = (2, 3)
 _SMALLEST_LEAF_SHARE = 0.01
 
 
@@ -57,7 +58,7 @@ def find_rules(
         if fidelity >= _FAITHFUL:
             break
     leaves = tree.apply(raw)
-    conditions = _conditions_of_leaves(tree, features)
+    conditions = _conditions_of_leaves(tree, features, (raw == np.floor(raw)).all(axis=0))
     rules = []
     for cluster in range(count):
         inside = clusters == cluster
@@ -87,7 +88,9 @@ def number_in_words(value: float) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _conditions_of_leaves(tree: DecisionTreeClassifier, features: Sequence[str]) -> dict[int, str]:
+def _conditions_of_leaves(
+    tree: DecisionTreeClassifier, features: Sequence[str], is_whole: np.ndarray
+) -> dict[int, str]:
     structure = tree.tree_
     found: dict[int, str] = {}
 
@@ -99,6 +102,9 @@ def _conditions_of_leaves(tree: DecisionTreeClassifier, features: Sequence[str])
             )
             return
         feature, threshold = int(structure.feature[node]), float(structure.threshold[node])
+        if is_whole[feature] and not features[feature].endswith(GAP):
+            # "at most 2.5 visits" is at most 2.
+            threshold = float(np.floor(threshold))
         low, high = bounds.get(feature, (-np.inf, np.inf))
         walk(left, {**bounds, feature: (low, min(high, threshold))})
         walk(right, {**bounds, feature: (max(low, threshold), high)})

@@ -54,7 +54,7 @@ def test_rules_are_in_words_and_numbers_and_faithful(fitted) -> None:
     segmenter, frame, _ = fitted
     assert segmenter.choice_["fidelity"] > 0.95
     social = next(profile for profile in segmenter.profiles_ if profile.segment == "Social users")
-    assert "friends count above" in social.definition
+    assert "number of friends above" in social.definition
     assert social.precision > 0.9
     assert sum(profile.size for profile in segmenter.profiles_) == len(frame)
     assert sum(profile.share for profile in segmenter.profiles_) == pytest.approx(1.0)
