@@ -17,14 +17,13 @@ def main() -> None:
     data = data[data["segment"] != "Womens E-Mail"].reset_index(drop=True)
     rows = len(data)
     is_exposed = (data["segment"] == "Mens E-Mail").to_numpy()
+    spent = data["history_segment"].str.slice(3).str.replace("1,000 +", "1,000 or more")
     exposures = Exposures(
         event_type="the men's e-mail",
         user_ids=np.array([f"c{row}" for row in range(rows)], dtype=object),
         event_ids=np.full(rows, "campaign", dtype=object),
         channels=np.full(rows, "email", dtype=object),
-        segments=("spent " + data["history_segment"].str.slice(3).str.replace("1,000 +", "1,000 or more")).to_numpy(
-            dtype=object
-        ),
+        segments=("spent " + spent).to_numpy(dtype=object),
         is_exposed=is_exposed,
         assignment_probability=np.full(rows, 0.5),
         outcomes={"return": data["visit"].to_numpy(dtype=float)},

@@ -48,6 +48,14 @@ def test_one_right_model_is_enough():
         assert estimate.error < 0.01
 
 
+def test_what_users_would_have_done_is_learned_from_the_unexposed_alone():
+    features, is_exposed, returned = confounded_world(np.random.default_rng(12), 10_000, 0.3)
+    adjustment = adjust_for_choice(make_exposures(is_exposed, {"return": returned}, features), 0.95)
+    controls = adjustment.weights * ~is_exposed
+    assert abs(controls @ adjustment.residuals["return"] / controls.sum()) < 0.01
+    assert adjustment.residuals["return"][is_exposed].mean() == pytest.approx(0.3, abs=0.03)
+
+
 def test_weighting_balances_what_decided_the_choice():
     random = np.random.default_rng(9)
     features, is_exposed, returned = confounded_world(random, 5000, EFFECT)

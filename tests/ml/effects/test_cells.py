@@ -47,6 +47,19 @@ def test_randomised_cells_find_the_effect_of_each_segment():
     assert _find(cells, scope="event_type", outcome="return").diagnostics["variance_removed"] > 0
 
 
+def test_known_chances_undo_a_choice_that_no_feature_shows():
+    random = np.random.default_rng(11)
+    hidden = random.random(20_000) < 0.5
+    probability = np.where(hidden, 0.8, 0.3)
+    is_exposed = random.random(20_000) < probability
+    returned = (random.random(20_000) < 0.1 + 0.4 * hidden + 0.1 * is_exposed).astype(float)
+    noise = random.normal(size=(20_000, 2))
+    cells = measure_cells(make_exposures(is_exposed, {"return": returned}, noise, probability=probability))
+    cell = _find(cells, scope="event_type")
+    assert cell.effect == pytest.approx(0.1, abs=3.5 * cell.error)
+    assert cell.error < 0.01
+
+
 def test_a_user_does_not_change_with_the_others_and_a_rerun_gives_the_same():
     exposures = _randomised(np.random.default_rng(2), rows=3000)
     assert measure_cells(exposures) == measure_cells(exposures)
