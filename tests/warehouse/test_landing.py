@@ -1,6 +1,7 @@
 """Landing: whole sources, twice, shuffled, grown, and sources that are refused as a whole."""
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -291,3 +292,23 @@ def test_a_login_that_owns_only_its_database_can_land(postgres, settings: Settin
     migrate(url)
     report = land_folder(write_csv(tmp_path / "source", good_source()), replace(settings, warehouse_url=url))
     assert_accounted(report, Warehouse(url))
+
+
+def test_empty_optional_tables_are_as_good_as_absent(warehouse: Warehouse, settings: Settings, tmp_path: Path) -> None:
+    folder = write_csv(tmp_path / "source", {**good_source(), "exposures": []})
+    (folder / "payments.csv").write_bytes(b"")
+    report = land_folder(folder, settings)
+    text = " ".join(report.warnings)
+    assert "The table payments is empty: there is no money value" in text
+    assert "The table exposures is empty: there is no effect yet" in text
+    assert table_of(report, "payments").received == 0
+    assert_accounted(report, warehouse)
+
+
+def test_landings_at_once_follow_one_another(warehouse: Warehouse, settings: Settings, tmp_path: Path) -> None:
+    folder = write_csv(tmp_path / "source", good_source())
+    with ThreadPoolExecutor(3) as pool:
+        reports = list(pool.map(lambda _: land_folder(folder, settings), range(3)))
+    assert len({tuple(sorted(report.tables, key=lambda table: table.table)) for report in reports}) == 1
+    assert warehouse.scalar("select count(distinct landing_id) from audit.landings") == 1
+    assert warehouse.scalar("select count(*) from raw.sessions") == 100
