@@ -51,7 +51,8 @@ def maximise(
     """
     centre = np.log(np.asarray(starts[0], dtype=float))
     steps = 0
-    memory: dict[bytes, Curve] = {}
+    # The last two points with what was found there: the search asks for value, slope and curvature one after the other.
+    memory: dict[bytes, tuple[Curve, Curve]] = {}
 
     def penalised(logarithms: np.ndarray) -> Curve:
         nonlocal steps
@@ -63,13 +64,15 @@ def maximise(
             # Chain rule from parameters to their logarithms.
             bent = hessian * np.outer(parameters, parameters) + np.diag(gradient * parameters)
             away = logarithms - centre
-            memory.clear()
-            memory[key] = (
+            while len(memory) > 1:
+                memory.pop(next(iter(memory)))
+            scaled = (
                 -(value - 0.5 * prior_strength * away @ away) / weight,
                 -(gradient * parameters - prior_strength * away) / weight,
                 -(bent - prior_strength * np.eye(len(parameters))) / weight,
             )
-        return memory[key]
+            memory[key] = ((value, gradient, hessian), scaled)
+        return memory[key][1]
 
     best: tuple[float, np.ndarray, bool] | None = None
     for start in starts:
@@ -80,7 +83,7 @@ def maximise(
                 jac=lambda point: penalised(point)[1],
                 hess=lambda point: penalised(point)[2],
                 method="trust-exact",
-                options={"gtol": 1e-8, "maxiter": 200, "initial_trust_radius": 1.0, "max_trust_radius": 8.0},
+                options={"gtol": 1e-7, "maxiter": 200, "initial_trust_radius": 1.0, "max_trust_radius": 8.0},
             )
             value, gradient, hessian = penalised(found.x)
         bends = bool(np.isfinite(hessian).all() and np.linalg.eigvalsh(hessian).min() > 1e-9)
@@ -91,7 +94,8 @@ def maximise(
             break
     assert best is not None
     parameters = np.exp(np.clip(best[1], -_FAR * 3, _FAR * 3))
-    value, _, hessian = curve(parameters)
+    penalised(best[1])
+    value, _, hessian = memory[best[1].tobytes()][0]
     information = -hessian + prior_strength * np.diag(parameters**-2.0)
     return Maximum(parameters, float(value), _inverse(information), best[2], steps)
 

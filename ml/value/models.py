@@ -31,7 +31,7 @@ class Interval:
 
 
 # Groups that a first, quick search looks at when there are many.
-_FIRST_LOOK = 10_000
+_FIRST_LOOK = 30_000
 
 
 class PurchaseModel(ABC):
