@@ -75,8 +75,9 @@ def predict_users(warehouse: Warehouse, as_of_date: date, settings: Settings) ->
     model, version, messages = load_champion(warehouse, as_of_date, settings)
     events = read_open_events(warehouse, as_of_date)
     users, columns = len(features), len(events)
+    valued = model.with_worth(features)
     alone = {
-        "p_return": model.returns.predict_baseline(features),
+        "p_return": model.returns.predict_baseline(valued),
         "p_conversion": model.conversions.predict_baseline(features),
         "revenue": model.revenues.predict_baseline(features),
     }
@@ -85,7 +86,7 @@ def predict_users(warehouse: Warehouse, as_of_date: date, settings: Settings) ->
     evidence = np.full(columns, "insufficient", dtype=object)
     for event_type, positions in events.groupby("event_type", sort=True).indices.items():
         towards = read_event_features(warehouse, as_of_date, str(event_type), features.index)
-        returns = model.returns.predict(features, towards, str(event_type), alone["p_return"])
+        returns = model.returns.predict(valued, towards, str(event_type), alone["p_return"])
         conversions = model.conversions.predict(features, towards, str(event_type), alone["p_conversion"])
         revenues = model.revenues.predict(features, towards, str(event_type), alone["revenue"])
         columns_of_type = {

@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+import pandas as pd
+
 from ml.registry import ModelRegistry, ModelVersion, RegistryError
-from ml.response import ConversionModel, ReturnModel, RevenueModel
+from ml.response import WORTH, ConversionModel, ReturnModel, RevenueModel
 from ml.segmentation import UserSegmenter
 from ml.value import LifetimeValueModel
 from warehouse.door import Warehouse
 from warehouse.settings import Settings
 
-__all__ = ["MODEL_NAME", "ScoringModel", "load_champion", "open_registry"]
+__all__ = ["MODEL_NAME", "ScoringModel", "add_worth", "load_champion", "open_registry"]
 
 MODEL_NAME = "scoring"
 
@@ -29,6 +31,10 @@ class ScoringModel:
     revenues: RevenueModel
     lifetime: LifetimeValueModel
     segmenter: UserSegmenter | None
+
+    def with_worth(self, features: pd.DataFrame) -> pd.DataFrame:
+        """Add the money a user is expected to bring once back to the user features, for the return model."""
+        return add_worth(features, self.conversions, self.revenues)
 
     def to_state(self) -> dict[str, Any]:
         """Return everything learned as arrays, JSON values and model bytes."""
@@ -51,6 +57,11 @@ class ScoringModel:
             lifetime=LifetimeValueModel.from_state(state["lifetime"]),
             segmenter=None if segmenter is None else UserSegmenter.from_state(segmenter),
         )
+
+
+def add_worth(features: pd.DataFrame, conversions: ConversionModel, revenues: RevenueModel) -> pd.DataFrame:
+    """Return the features with the column that says what a return is worth within the value horizon."""
+    return features.assign(**{WORTH: conversions.predict_baseline(features) * revenues.predict_baseline(features)})
 
 
 def open_registry(warehouse: Warehouse, settings: Settings) -> ModelRegistry:

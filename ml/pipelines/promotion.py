@@ -1,10 +1,11 @@
 """Whether a challenger takes over: only if it beats the champion on later moments that neither has seen."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import numpy as np
 
+from ml.pipelines.model import ScoringModel
 from ml.response import Examples, ReturnModel
 from ml.response.selection import clustered_mean, row_losses, time_slices
 
@@ -32,7 +33,13 @@ class Verdict:
 
 
 def judge_challenger(
-    champion: ReturnModel, champion_date: date, examples: Examples, *, thread_count: int, random_state: int
+    challenger: ScoringModel,
+    champion: ScoringModel,
+    champion_date: date,
+    examples: Examples,
+    *,
+    thread_count: int,
+    random_state: int,
 ) -> Verdict:
     """Fit the challenger's recipe without the last moments and compare it there with the champion.
 
@@ -48,9 +55,13 @@ def judge_challenger(
             f"The champion stays: only {int(judged.sum())} outcomes are newer than it and can judge a challenger "
             f"({_MINIMUM_ROWS} are needed).",
         )
-    challenger = ReturnModel(thread_count=thread_count, random_state=random_state).fit(examples.take(earlier))
+    valued = replace(examples, features=challenger.with_worth(examples.features))
+    recipe = ReturnModel(thread_count=thread_count, random_state=random_state).fit(valued.take(earlier))
     later = examples.take(judged)
-    losses = [row_losses("chance", later.outcome, model.predict_examples(later)) for model in (challenger, champion)]
+    losses = []
+    for returns, owner in ((recipe, challenger), (champion.returns, champion)):
+        seen = replace(later, features=owner.with_worth(later.features))
+        losses.append(row_losses("chance", later.outcome, returns.predict_examples(seen)))
     difference, error = clustered_mean(losses[0] - losses[1], later.user_ids, np.ones(len(later)))
     promote = difference + _TWO_SIDED_95 * error < 0
     verb = "takes over: it predicts" if promote else "does not take over: it does not predict"

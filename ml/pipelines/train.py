@@ -1,11 +1,12 @@
 """Stage: learn from past moments who returns, pays and how much, and find segments - when it is due."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import TypeVar
 
 from ml.contracts import StageReport
-from ml.pipelines.model import MODEL_NAME, ScoringModel, open_registry
+from ml.pipelines.model import MODEL_NAME, ScoringModel, add_worth, open_registry
 from ml.pipelines.promotion import judge_challenger
 from ml.pipelines.reading import (
     TrainingRows,
@@ -58,7 +59,8 @@ def train_models(as_of_date: date, settings: Settings) -> StageReport:
     if champion is not None and incumbent is not None:
         try:
             verdict = judge_challenger(
-                incumbent.returns,
+                model,
+                incumbent,
                 champion.as_of_date,
                 rows.returns(),
                 thread_count=_THREADS,
@@ -102,9 +104,12 @@ def fit_scoring_model(
 ) -> tuple[ScoringModel, dict[str, float], tuple[str, ...]]:
     """Fit every part of the scoring model; return it with its metrics and sentences on what could not be learned."""
     seeds = {"thread_count": _THREADS, "random_state": settings.seed}
-    returns = _fit(ReturnModel(**seeds), rows.returns())
     conversions = _fit(ConversionModel(**seeds), rows.conversions())
     revenues = _fit(RevenueModel(**seeds), rows.revenues())
+    examples = rows.returns()
+    returns = _fit(
+        ReturnModel(**seeds), replace(examples, features=add_worth(examples.features, conversions, revenues))
+    )
     purchases = read_purchases(warehouse, as_of_date)
     lifetime = LifetimeValueModel().fit(
         **purchase_columns(purchases), mean_amount=purchases["payments_mean_amount"].to_numpy(dtype=float)

@@ -2,8 +2,10 @@
 
 from ml.response.examples import Examples, ResponseError
 from ml.response.outcome import ConversionModel, OutcomeModel, OutcomePrediction, ReturnModel, RevenueModel
+from ml.response.uplift import WORTH
 
 __all__ = [
+    "WORTH",
     "ConversionModel",
     "Examples",
     "OutcomeModel",

@@ -113,14 +113,22 @@ class _FeatureLearner(Learner):
 
 
 class LinearLearner(_FeatureLearner):
-    """Regularised linear model: logistic for a chance, log-linear for an amount, ridge for a difference."""
+    """Regularised linear model: logistic for a chance, log-linear for an amount, ridge for a difference.
+
+    Args:
+        kind: kind of the outcome.
+        penalty: weight of the squared coefficients (of standardised columns) against the loss.
+        minimum_evidence: for a difference, columns whose own score statistic (in standard errors) is below this are
+            left out: where signals are few and weak, a ridge over all columns mostly adds up noise.
+    """
 
     name = "linear"
     complexity = 1
 
-    def __init__(self, kind: Kind, penalty: float = 10.0) -> None:
+    def __init__(self, kind: Kind, penalty: float = 10.0, minimum_evidence: float = 0.0) -> None:
         super().__init__(kind)
         self.penalty = penalty
+        self.minimum_evidence = minimum_evidence
 
     def _fit_features(self, frame: pd.DataFrame, outcome: np.ndarray, weight: np.ndarray) -> None:
         # One thread: sums of several add up in changing order, and the same data must give the same model. On matrices
@@ -144,9 +152,15 @@ class LinearLearner(_FeatureLearner):
             model.fit(matrix, outcome / self.unit_, sample_weight=weight)
             coefficients, intercept = model.coef_, float(model.intercept_ + np.log(self.unit_))
         else:
-            model = Ridge(alpha=self.penalty)
-            model.fit(matrix, outcome, sample_weight=weight)
-            coefficients, intercept = model.coef_, float(model.intercept_)
+            mean = float(np.average(outcome, weights=weight))
+            centred = matrix - np.average(matrix, axis=0, weights=weight)
+            error = np.sqrt(np.maximum((weight[:, np.newaxis] * centred**2).sum(axis=0), 1e-12))
+            kept = np.abs(centred.T @ (weight * (outcome - mean))) / error >= self.minimum_evidence
+            coefficients, intercept = np.zeros(matrix.shape[1]), mean
+            if kept.any():
+                model = Ridge(alpha=self.penalty)
+                model.fit(matrix[:, kept], outcome, sample_weight=weight)
+                coefficients[kept], intercept = model.coef_, float(model.intercept_)
         # Nine digits: the last bits depend on the number of threads, and the version is the hash of the content.
         self.coefficients_ = _rounded(np.asarray(coefficients, dtype=np.float64))
         self.intercept_ = float(_rounded(np.array([intercept]))[0])

@@ -7,6 +7,8 @@ from ml.response.calibration import log_odds, platt_parameters
 from ml.response.learners import SMALLEST_CHANCE
 from ml.response.selection import row_losses
 
+_BOOTSTRAP_RUNS = 100
+
 
 def chance_metrics(outcome: np.ndarray, prediction: np.ndarray, weight: np.ndarray) -> dict[str, float]:
     """Return ranking and calibration of predicted chances (rows,) against outcomes 0/1 (rows,).
@@ -109,3 +111,36 @@ def qini(outcome: np.ndarray, is_exposed: np.ndarray, score: np.ndarray, weight:
     """Area between the uplift curve and that of a random order (Radcliffe 2007, per user)."""
     share, gain = uplift_curve(outcome, is_exposed, score, weight)
     return float(np.trapezoid(gain, share) - gain[-1] / 2)
+
+
+def uplift_metrics(
+    outcome: np.ndarray,
+    is_exposed: np.ndarray,
+    score: np.ndarray,
+    weight: np.ndarray,
+    user_ids: np.ndarray,
+    *,
+    random_state: int,
+) -> dict[str, float]:
+    """Return Qini and area under the uplift curve of randomised rows with 95 % intervals, bootstrapped by user.
+
+    Args:
+        outcome: 0/1, (rows,).
+        is_exposed: bool, (rows,).
+        score: predicted uplift by a model that has not seen the user, (rows,).
+        weight: inverse chance of the row's arm, (rows,).
+        user_ids: who a row belongs to, (rows,).
+        random_state: seed of the bootstrap.
+    """
+    codes = np.unique(user_ids, return_inverse=True)[1]
+    generator = np.random.default_rng(random_state)
+    figures = {"qini": qini, "area_under_uplift": area_under_uplift}
+    metrics = {name: figure(outcome, is_exposed, score, weight) for name, figure in figures.items()}
+    draws: dict[str, list[float]] = {name: [] for name in figures}
+    for _ in range(_BOOTSTRAP_RUNS):
+        drawn = weight * generator.poisson(1.0, codes.max() + 1)[codes]
+        for name, figure in figures.items():
+            draws[name].append(figure(outcome, is_exposed, score, drawn))
+    for name, values in draws.items():
+        metrics[f"{name}_low"], metrics[f"{name}_high"] = (float(edge) for edge in np.quantile(values, [0.025, 0.975]))
+    return metrics

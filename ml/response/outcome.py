@@ -167,6 +167,7 @@ class OutcomeModel:
             "exposed_examples": float(examples.is_exposed.sum()),
             "randomised_examples": float(examples.is_randomised.sum()),
             **metrics,
+            **{f"uplift_{name}": figure for name, figure in self.uplift_.metrics.items()},
         }
 
     def _messages(self, examples: Examples) -> tuple[str, ...]:

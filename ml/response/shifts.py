@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.stats import chi2
 
 from ml.response.examples import Examples
 from ml.response.learners import Kind, LinearLearner
@@ -23,6 +24,7 @@ _PROPENSITY_BOUNDS = (0.03, 0.97)
 MINIMUM_EACH_SIDE = 50
 _NEWTON_STEPS = 25
 _LARGEST_SHIFT = 4.0
+_LEVEL = 0.05
 
 
 @dataclass(frozen=True)
@@ -47,11 +49,13 @@ class Compared:
         examples: the rows; each belongs to an event.
         expected: outcome expected if the user is left alone, by a model that has not seen the user.
         propensity: chance of being exposed, known or estimated.
+        importance: weight of what is learned from the row: its user's expected money over the mean, within bounds.
     """
 
     examples: Examples
     expected: np.ndarray
     propensity: np.ndarray
+    importance: np.ndarray
 
 
 def link(kind: Kind, mean: np.ndarray) -> np.ndarray:
@@ -119,17 +123,10 @@ def type_effects(
         evidence: evidence by type; other types are left out.
         unknown: standard error to report where one user says nothing about others.
     """
-    examples = compared.examples
-    raw, counts = {}, {}
-    for name in evidence:
-        of_type = rows & (examples.event_types == name)
-        sides = [of_type & examples.is_exposed, of_type & ~examples.is_exposed]
-        if all(side.any() for side in sides):
-            above = [_shift(kind, compared, side) for side in sides]
-            raw[name] = (above[0][0] - above[1][0], float(np.hypot(above[0][1], above[1][1])))
-            counts[name] = (int(sides[0].sum()), int(sides[1].sum()))
+    raw = _raw_effects(kind, compared, rows, evidence)
     if not raw:
         return TypeEffect(0.0, unknown, "insufficient", 0, 0), {}
+    counts = {name: count_sides(compared.examples.take(rows), name) for name in raw}
     effects = np.array([effect for effect, _ in raw.values()])
     errors = np.array([error for _, error in raw.values()])
     mean, mean_error, spread = random_effects(effects, errors)
@@ -144,6 +141,28 @@ def type_effects(
     label = "randomised" if all(evidence[name] == "randomised" for name in raw) else "adjusted"
     total = (sum(exposed for exposed, _ in counts.values()), sum(others for _, others in counts.values()))
     return TypeEffect(mean, min(float(np.hypot(mean_error, spread)), unknown), label, *total), types
+
+
+def are_effects_shown(kind: Kind, compared: Compared, evidence: Mapping[str, str]) -> bool:
+    """Tell whether mean effects of the types differ from 0 beyond noise: chi-squared test of all at once, at 5 %."""
+    every = np.ones(len(compared.examples), dtype=bool)
+    raw = [(effect, error) for effect, error in _raw_effects(kind, compared, every, evidence).values() if error > 0]
+    statistic = sum((effect / error) ** 2 for effect, error in raw)
+    return bool(raw) and bool(chi2.sf(statistic, len(raw)) < _LEVEL)
+
+
+def _raw_effects(
+    kind: Kind, compared: Compared, rows: np.ndarray, evidence: Mapping[str, str]
+) -> dict[str, tuple[float, float]]:
+    """Effect and standard error by type before types borrow from each other."""
+    raw = {}
+    for name in evidence:
+        of_type = rows & (compared.examples.event_types == name)
+        sides = [of_type & compared.examples.is_exposed, of_type & ~compared.examples.is_exposed]
+        if all(side.any() for side in sides):
+            above = [_shift(kind, compared, side) for side in sides]
+            raw[name] = (above[0][0] - above[1][0], float(np.hypot(above[0][1], above[1][1])))
+    return raw
 
 
 def random_effects(effects: np.ndarray, errors: np.ndarray) -> tuple[float, float, float]:
@@ -191,7 +210,8 @@ def control_level(kind: Kind, examples: Examples, expected: np.ndarray) -> float
     successes = examples.outcome[controls].sum()
     if kind != "chance" or successes == 0:
         return 0.0
-    compared = Compared(examples, expected, np.clip(examples.assignment_probability, *_PROPENSITY_BOUNDS))
+    chance = np.clip(examples.assignment_probability, *_PROPENSITY_BOUNDS)
+    compared = Compared(examples, expected, chance, np.ones(len(examples)))
     return round(_shift(kind, compared, controls)[0] * float(successes / (successes + 30)), 9)
 
 
@@ -199,7 +219,7 @@ def _shift(kind: Kind, compared: Compared, rows: np.ndarray) -> tuple[float, flo
     """Shift on the link by which rows of one arm exceed what was expected of them, with its standard error."""
     examples = compared.examples.take(rows)
     propensity = compared.propensity[rows]
-    weight = 1 / np.where(examples.is_exposed, propensity, 1 - propensity)
+    weight = compared.importance[rows] / np.where(examples.is_exposed, propensity, 1 - propensity)
     start = link(kind, compared.expected[rows])
     if kind != "chance":
         return clustered_mean(examples.outcome - start, examples.user_ids, weight)

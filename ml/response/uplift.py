@@ -10,7 +10,7 @@ log odds for chances, where effects on small and large chances are comparable an
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,19 @@ import pandas as pd
 
 from ml.response.examples import Examples
 from ml.response.learners import BoostedLearner, BoostingSettings, Kind, Learner, LinearLearner, learner_from_state
-from ml.response.selection import FOLDS, Comparison, simplest_within_one_standard_error, time_slices, user_folds
+from ml.response.metrics import uplift_metrics
+from ml.response.selection import (
+    FOLDS,
+    Comparison,
+    simplest_within_one_standard_error,
+    time_slices,
+    user_folds,
+)
 from ml.response.shifts import (
     MINIMUM_EACH_SIDE,
     Compared,
     TypeEffect,
+    are_effects_shown,
     comparable_rows,
     count_sides,
     event_types,
@@ -37,7 +45,11 @@ from ml.response.shifts import (
 # Inactive users needed on both sides before users may differ in their effect.
 MINIMUM_FOR_DEVIATIONS = 300
 EVENT_TYPE = "event type"
-_DEVIATIONS = ("linear", "boosted")
+# Feature with the money a user is expected to bring once back. Whom it pays to invite hangs on the effect on those who
+# bring much, so the effect may vary with it before anything else, and errors count by it.
+WORTH = "expected_money_if_back"
+_DEVIATIONS = ("worth", "linear", "boosted")
+_IMPORTANCE_BOUNDS = (0.2, 5.0)
 _BAG = 5
 _LARGEST_DEVIATION = 2.0
 
@@ -53,14 +65,14 @@ class Shift:
 
 @dataclass(frozen=True)
 class Deviation:
-    """How users differ from the mean shift of a type: one learner for all types and, where linear, one more a type."""
+    """How users differ from the mean shift of a type: one learner for all types (boosted), or one a type (linear)."""
 
-    shared: Learner
+    shared: Learner | None
     by_type: Mapping[str, Learner]
 
     def predict(self, frame: pd.DataFrame) -> np.ndarray:
         """Return the deviation of each row (features joined with the type), on the link scale."""
-        deviation = self.shared.predict(frame)
+        deviation = np.zeros(len(frame)) if self.shared is None else self.shared.predict(frame)
         types = frame[EVENT_TYPE].to_numpy(dtype=object)
         for name, learner in self.by_type.items():
             rows = types == name
@@ -71,13 +83,13 @@ class Deviation:
     def to_state(self) -> dict[str, Any]:
         """Return everything learned as arrays, JSON values and model bytes."""
         by_type = [{"event_type": name, "learner": learner.to_state()} for name, learner in self.by_type.items()]
-        return {"shared": self.shared.to_state(), "by_type": by_type}
+        return {"shared": None if self.shared is None else self.shared.to_state(), "by_type": by_type}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> "Deviation":
         """Rebuild from `to_state`."""
         by_type = {part["event_type"]: learner_from_state(part["learner"]) for part in state["by_type"]}
-        return cls(learner_from_state(state["shared"]), by_type)
+        return cls(None if state["shared"] is None else learner_from_state(state["shared"]), by_type)
 
 
 @dataclass(frozen=True)
@@ -85,12 +97,13 @@ class UpliftModel:
     """The chosen model of the effect.
 
     Attributes:
-        chosen: "none", "types", "linear" or "boosted".
+        chosen: "none", "types", "worth", "linear" or "boosted".
         pooled: mean effect over all types; for types never seen its error holds the spread between types.
         types: mean effect by event type.
         deviations: models of a user's deviation from the mean of the type, whose mean is used; may be empty.
         slope: factor on that deviation, learned on later rows (1 = taken at its word, 0 = ignored).
         comparison: how the candidates did; None where there was too little to compare.
+        metrics: Qini and area under the uplift curve on later randomised rows of other users, where there are any.
     """
 
     chosen: str
@@ -99,6 +112,7 @@ class UpliftModel:
     deviations: tuple[Deviation, ...]
     slope: float
     comparison: Comparison | None
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
     def predict(self, features: pd.DataFrame, event_features: pd.DataFrame, event_type: str) -> Shift:
         """Return the shift that an event of this type makes for each user."""
@@ -167,7 +181,7 @@ def fit_uplift(
     usable = examples.take(keep)
     frame = with_type(usable.features, usable.event_features, usable.event_types)
     propensity = propensities(usable, frame, random_state=random_state)
-    compared = Compared(usable, expected[keep], propensity)
+    compared = Compared(usable, expected[keep], propensity, _importance(frame))
     every = np.ones(len(usable), dtype=bool)
     pooled, types = type_effects(kind, compared, every, evidence, unknown)
     for name in event_types(examples):
@@ -175,11 +189,13 @@ def fit_uplift(
             types[name] = TypeEffect(pooled.effect, unknown, "insufficient", *count_sides(examples, name))
     sides = usable.is_exposed.sum(), (~usable.is_exposed).sum()
     # Money after a return is too noisy, and returns too few, to tell whose payments an event moves more.
-    names = _DEVIATIONS if kind == "chance" and min(sides) >= MINIMUM_FOR_DEVIATIONS else ()
+    names: tuple[str, ...] = ()
+    if kind == "chance" and min(sides) >= MINIMUM_FOR_DEVIATIONS:
+        names = tuple(name for name in _DEVIATIONS if name != "worth" or WORTH in frame)
     seeds = {"thread_count": thread_count, "random_state": random_state}
-    comparison, slope = _compare(kind, compared, frame, evidence, unknown, names, **seeds)
+    comparison, slope, metrics = _compare(kind, compared, frame, evidence, unknown, names, **seeds)
     bag = _fit_bag(kind, comparison.chosen, compared, frame, types, **seeds) if comparison.chosen in names else ()
-    return UpliftModel(comparison.chosen, pooled, types, bag, slope, comparison)
+    return UpliftModel(comparison.chosen, pooled, types, bag, slope, comparison, metrics)
 
 
 def with_type(features: pd.DataFrame, event_features: pd.DataFrame, types: np.ndarray) -> pd.DataFrame:
@@ -198,10 +214,10 @@ def _compare(
     *,
     thread_count: int,
     random_state: int,
-) -> tuple[Comparison, float]:
+) -> tuple[Comparison, float, dict[str, float]]:
     """Judge the candidates on later rows of other users; also learn how far to trust the deviations."""
     examples = compared.examples
-    slices = time_slices(examples.reference_days)
+    slices = time_slices(examples.reference_days, later_share=0.15, last_share=0.15)
     judged = ~slices.earlier if slices.is_out_of_time else slices.later
     folds = user_folds(examples.user_ids, random_state)
     names = ("none", "types", *deviations)
@@ -225,13 +241,47 @@ def _compare(
     if min((randomised & examples.is_exposed).sum(), (randomised & ~examples.is_exposed).sum()) >= MINIMUM_EACH_SIDE:
         judged = randomised
     if not judged.any():
-        return Comparison("none", {"none": 0.0}, {"none": 0.0}, {"none": 0.0}), 0.0
-    losses = {name: _loss(kind, compared, shifts["types"], shifts[name])[judged] for name in names}
-    comparison = simplest_within_one_standard_error(losses, names, examples.user_ids[judged])
-    if comparison.chosen not in deviations:
-        return comparison, 0.0
-    deviation = shifts[comparison.chosen] - shifts["types"]
-    return comparison, _slope(kind, compared, shifts["types"], deviation, judged)
+        return Comparison("none", {"none": 0.0}, {"none": 0.0}, {"none": 0.0}), 0.0, {}
+    importance = compared.importance
+    level = shifts["types"].copy()
+    slopes = {}
+    for name in deviations:
+        deviation = shifts[name] - level
+        slopes[name] = _slope(kind, compared, level, deviation, importance, judged)
+        for fold in range(FOLDS):
+            # How far to trust a deviation is learned on other users than those it is judged by.
+            others = judged & (folds != fold)
+            factor = _slope(kind, compared, level, deviation, importance, others if others.any() else judged)
+            shifts[name] = np.where(folds == fold, level + factor * deviation, shifts[name])
+    losses = {name: _loss(kind, compared, level, shifts[name])[judged] for name in names}
+    comparison = simplest_within_one_standard_error(losses, names, examples.user_ids[judged], importance[judged])
+    # Mean effects are one figure a type and cannot be learned by heart: whether there are any is tested on all rows.
+    if not are_effects_shown(kind, compared, evidence):
+        comparison = replace(comparison, chosen="none")
+    elif comparison.chosen == "none":
+        comparison = replace(comparison, chosen="types")
+    metrics: dict[str, float] = {}
+    if kind == "chance" and examples.is_randomised[judged].all():
+        start = link(kind, compared.expected)
+        change = inverse_link(kind, start + shifts[comparison.chosen]) - compared.expected
+        arm = np.where(examples.is_exposed, compared.propensity, 1 - compared.propensity)
+        metrics = uplift_metrics(
+            examples.outcome[judged],
+            examples.is_exposed[judged],
+            change[judged],
+            1 / arm[judged],
+            examples.user_ids[judged],
+            random_state=random_state,
+        )
+    return comparison, slopes.get(comparison.chosen, 0.0), metrics
+
+
+def _importance(frame: pd.DataFrame) -> np.ndarray:
+    """Weight of a row's error: the user's expected money over its mean, within bounds; 1 where it is not known."""
+    if WORTH not in frame:
+        return np.ones(len(frame))
+    worth = frame[WORTH].to_numpy(dtype=np.float64, na_value=0.0)
+    return np.clip(worth / max(worth.mean(), 1e-12), *_IMPORTANCE_BOUNDS)
 
 
 def _loss(kind: Kind, compared: Compared, reference: np.ndarray, shift: np.ndarray) -> np.ndarray:
@@ -259,10 +309,17 @@ def _residuals(kind: Kind, compared: Compared, level: np.ndarray) -> tuple[np.nd
     return (examples.outcome - chance) / (speed * away), speed * away**2
 
 
-def _slope(kind: Kind, compared: Compared, level: np.ndarray, deviation: np.ndarray, judged: np.ndarray) -> float:
+def _slope(
+    kind: Kind,
+    compared: Compared,
+    level: np.ndarray,
+    deviation: np.ndarray,
+    importance: np.ndarray,
+    judged: np.ndarray,
+) -> float:
     """Factor on the deviations that fits later rows best, within 0 and 1.5."""
     target, weight = _residuals(kind, compared, level)
-    weight, deviation = weight[judged], deviation[judged]
+    weight, deviation = (weight * importance)[judged], deviation[judged]
     spread = float((weight * deviation**2).sum())
     fitted = float((weight * deviation * target[judged]).sum() / spread) if spread > 0 else 0.0
     return round(float(np.clip(fitted, 0.0, 1.5)), 9)
@@ -285,19 +342,19 @@ def _fit_deviation(
         weight, rows = weight * draws, rows & (draws > 0)
     if name == "boosted":
         # The penalties are on the scale of the link: a leaf or coefficient is believed as far as its rows speak.
-        settings = BoostingSettings(iterations=150, depth=3, learning_rate=0.05, l2_leaf_reg=30.0, subsample=0.7)
-        learner = BoostedLearner("difference", settings, thread_count=thread_count, random_state=random_state)
+        settings = BoostingSettings(iterations=100, depth=3, learning_rate=0.05, l2_leaf_reg=100.0, subsample=0.6)
+        learner: Learner = BoostedLearner("difference", settings, thread_count=thread_count, random_state=random_state)
         return Deviation(learner.fit(frame[rows], target[rows], weight[rows]), {})
-    shared = LinearLearner("difference", penalty=300.0).fit(frame[rows], target[rows], weight[rows])
-    left = target - shared.predict(frame)
     by_type: dict[str, Learner] = {}
     for event_type in event_types(compared.examples):
         of_type = rows & (compared.examples.event_types == event_type)
         if of_type.sum() >= MINIMUM_FOR_DEVIATIONS:
-            by_type[event_type] = LinearLearner("difference", penalty=300.0).fit(
-                frame[of_type], left[of_type], weight[of_type]
-            )
-    return Deviation(shared, by_type)
+            linear = LinearLearner("difference", penalty=300.0, minimum_evidence=2.0)
+            columns = frame
+            if name == "worth":
+                linear, columns = LinearLearner("difference", penalty=10.0), frame[[WORTH]]
+            by_type[event_type] = linear.fit(columns[of_type], target[of_type], weight[of_type])
+    return Deviation(None, by_type)
 
 
 def _fit_bag(
