@@ -53,7 +53,8 @@ def _run(options: argparse.Namespace, settings: Settings, installation: Installa
 
 
 def _stop(options: argparse.Namespace, settings: Settings, installation: Installation, terminal: Terminal) -> int:
-    stopped = installation.stop()
+    with installation.taking_over():
+        stopped = installation.stop()
     terminal.line(f"stopped: {', '.join(stopped)}" if stopped else "nothing was up")
     return 0
 
@@ -89,7 +90,7 @@ def _dbt(options: argparse.Namespace, settings: Settings, installation: Installa
 
 
 def _reset(options: argparse.Namespace, settings: Settings, installation: Installation, terminal: Terminal) -> int:
-    with installation.exclusively():
+    with installation.taking_over():
         installation.remove()
     terminal.line(f"stopped everything and deleted {installation.state}")
     return 0

@@ -129,8 +129,6 @@ class ChainFollower:
         )
         self.finished.append(stage)
         self.terminal.done(stage.name, stage.seconds, "" if stage.rows is None else f"{stage.rows:,} rows")
-        for message in stage.messages:
-            self.terminal.line(f"        {message}", style="dim")
 
     def _show(self, tasks: Sequence[TaskRun], seconds: float) -> None:
         running = [f"{task.name} {task.seconds:.0f} s" for task in tasks if task.state == "running"]

@@ -9,11 +9,15 @@ import importlib.metadata
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from local.airflow import ADMINISTRATOR, COMPONENTS, AirflowHome
 from local.airflow_client import AirflowClient, wait_until
@@ -28,6 +32,9 @@ __all__ = ["Installation"]
 DEFAULT_SAMPLE = "complete_journey"
 AIRFLOW_PORT = 8080
 READY_TIMEOUT_SECONDS = 180
+TAKE_OVER_SECONDS = 10.0
+# Marks a state folder that holds nothing but what we put there.
+MADE_BY_US = "made-by-rekindle"
 # What Airflow calls its components when asked for its health; an API server that answers knows its database.
 HEALTH_NAMES = {
     "api-server": "metadatabase",
@@ -37,6 +44,17 @@ HEALTH_NAMES = {
 }
 # Set by a person for one command; a process that lives on must follow the files of the state folder instead.
 NOT_INHERITED = ("WAREHOUSE_URL", "REKINDLE_SOURCE", "REKINDLE_STATE", "MLFLOW_TRACKING_URI", "PYTHONHOME")
+
+
+class BusyError(LocalError):
+    """Another command works on the same state folder."""
+
+    def __init__(self, state: Path, process_id: int) -> None:
+        super().__init__(
+            f"Another command works on {state} (process {process_id}): wait until it has ended, "
+            "end it with `make stop`, or set REKINDLE_STATE to another folder."
+        )
+        self.process_id = process_id
 
 
 @dataclass(frozen=True)
@@ -88,14 +106,27 @@ class Installation:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 lock.seek(0)
-                raise LocalError(
-                    f"Another command works on {self.state} (process {lock.read().strip()}): wait until it has ended, "
-                    "or set REKINDLE_STATE to another folder."
-                ) from error
+                raise BusyError(self.state, int(lock.read().strip() or 0)) from error
             lock.truncate(0)
             lock.write(str(os.getpid()))
             lock.flush()
             yield
+
+    @contextlib.contextmanager
+    def taking_over(self) -> Iterator[None]:
+        """Be the only one that starts or stops things here, after ending the command that is at it now."""
+        self._make_state_folder()
+        deadline = time.monotonic() + TAKE_OVER_SECONDS
+        while True:
+            try:
+                with self.exclusively():
+                    yield
+                return
+            except BusyError as busy:
+                # It is safe to end it anywhere: the next command goes on from there.
+                is_over = time.monotonic() > deadline
+                self._end_holder(busy.process_id, signal.SIGKILL if is_over else signal.SIGINT)
+                time.sleep(0.5)
 
     def start_postgres(self) -> None:
         """Start the database server with the two databases that it always holds."""
@@ -200,17 +231,28 @@ class Installation:
         """Stop everything and delete the state folder."""
         self.stop()
         self.postgres.remove()
-        # Only what is ours: the folder may have been chosen by a person who keeps other things in it.
-        for name in ("airflow", "processes", "logs", "samples", "mlflow-artifacts", "dbt"):
+        if (self.state / MADE_BY_US).exists():
+            shutil.rmtree(self.state, ignore_errors=True)
+            return
+        # The folder was there before us, and a person may keep other things in it.
+        for name in ("airflow", "processes", "logs", "samples", "models", "dbt"):
             shutil.rmtree(self.state / name, ignore_errors=True)
         for name in ("warehouse.url", "mlflow.url", "mlflow.migrated", "source", "run.lock"):
             (self.state / name).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            self.state.rmdir()
+
+    def _end_holder(self, process_id: int, how: signal.Signals) -> None:
+        """Signal the process that is said to hold the lock, if it has the file open: numbers are used again."""
+        lock = str((self.state / "run.lock").resolve())
+        with contextlib.suppress(psutil.Error, ValueError):
+            process = psutil.Process(process_id)
+            if process_id > 0 and any(file.path == lock for file in process.open_files()):
+                process.send_signal(how)
 
     def _make_state_folder(self) -> None:
         try:
             self.state.mkdir(parents=True, exist_ok=True)
+            if not any(self.state.iterdir()):
+                (self.state / MADE_BY_US).touch()
             (self.state / "logs").mkdir(exist_ok=True)
         except OSError as error:
             raise LocalError(

@@ -101,33 +101,32 @@ def _name_of(user_id: int) -> str:
 
 
 def _system_user() -> pwd.struct_passwd:
-    try:
-        return pwd.getpwnam(SYSTEM_USER)
-    except KeyError:
-        pass
+    known = _entry(SYSTEM_USER)
+    if known is not None:
+        return known
     useradd = shutil.which("useradd") or shutil.which("useradd", path="/usr/sbin:/sbin")
     if useradd is None:
         raise LocalError(
             "Postgres refuses to run as root and useradd is not on this machine: "
             f"add a system user named {SYSTEM_USER}, or run as an ordinary user."
         )
-    command = [
-        useradd,
-        "--system",
-        "--user-group",
-        "--no-create-home",
-        "--shell",
-        "/usr/sbin/nologin",
-        SYSTEM_USER,
-    ]
+    command = [useradd, "--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin", SYSTEM_USER]
     finished = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
-    try:
-        return pwd.getpwnam(SYSTEM_USER)
-    except KeyError as error:
+    # Two installations may add it at the same moment: what counts is that it is there.
+    added = _entry(SYSTEM_USER)
+    if added is None:
         raise LocalError(
             f"Postgres refuses to run as root and the user {SYSTEM_USER} could not be added "
             f"({finished.stderr.strip()}): add it by hand, or run as an ordinary user."
-        ) from error
+        )
+    return added
+
+
+def _entry(name: str) -> pwd.struct_passwd | None:
+    try:
+        return pwd.getpwnam(name)
+    except KeyError:
+        return None
 
 
 def _plain_environment() -> dict[str, str]:

@@ -8,21 +8,22 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 
-from local.airflow import ADMINISTRATOR, COMPONENTS, NEEDED_BY_THE_CHAIN
+from local.airflow import COMPONENTS, NEEDED_BY_THE_CHAIN
 from local.airflow_client import wait_until
 from local.errors import LocalError
-from local.following import CHAIN, ChainFollower, FinishedStage
+from local.following import CHAIN, ChainFollower
 from local.installation import Installation
 from local.samples import prepare_source
 from local.source import find_as_of_date, find_source
-from local.terminal import Terminal, printable
+from local.summary import show_summary
+from local.terminal import Terminal
+from ml.pipelines.publish import publish_targets
 from warehouse.door import Warehouse
 from warehouse.migrations import migrate
 from warehouse.settings import load_settings
 
 __all__ = ["tell_story"]
 
-SHOWN_TARGETS = 20
 DAGS_TIMEOUT_SECONDS = 90
 REVIVE_EVERY_SECONDS = 3.0
 
@@ -58,11 +59,9 @@ def tell_story(
             tracking = beside.submit(installation.migrate_tracking)
             seconds = follower.run(as_of_date)
             tracking.result()
+        _publish_what_was_asked_for(as_of_date, terminal)
     terminal.settle()
-    _show_targets(as_of_date, terminal)
-    _show_stages(follower.finished, seconds, time.monotonic() - started, terminal)
-    _show_messages(follower.finished, terminal)
-    _show_addresses(installation, terminal)
+    show_summary(installation, follower.finished, as_of_date, seconds, time.monotonic() - started, terminal)
 
 
 def _start_rest(installation: Installation, terminal: Terminal) -> None:
@@ -94,6 +93,15 @@ def _start_rest(installation: Installation, terminal: Terminal) -> None:
             time.sleep(0.05)
 
 
+def _publish_what_was_asked_for(as_of_date: date, terminal: Terminal) -> None:
+    """Show marketing this date although a newer one was published: the chain leaves that to a person, who is here."""
+    settings = load_settings()
+    newest = Warehouse(settings.warehouse_url).scalar("select max(as_of_date) from marketing.publications")
+    if isinstance(newest, date) and newest > as_of_date:
+        publish_targets(as_of_date, settings, may_go_back=True)
+        terminal.line(f"  marketing.* showed {newest} and shows {as_of_date} now, the date you asked for")
+
+
 def _wait_for_dags(follower: ChainFollower) -> None:
     """Wait until Airflow has read every DAG of the chain: one that it does not know yet would not be started."""
     client = follower.client
@@ -123,64 +131,3 @@ class _Reviver:
         if any(supervisor.status(name).process_id is None for name in COMPONENTS):
             revived += self.installation.ensure_airflow()
         return revived
-
-
-def _show_targets(as_of_date: date, terminal: Terminal) -> None:
-    warehouse = Warehouse(load_settings().warehouse_url)
-    targets = warehouse.read_frame(
-        "select rank, user_id, segment, event_id, event_type, channel, p_return, uplift, lifetime_value,"
-        " expected_incremental_value, cost from marketing.targets order by rank, user_id limit %s",
-        (SHOWN_TARGETS,),
-    )
-    total = int(str(warehouse.scalar("select count(*) from marketing.targets")))
-    if targets.empty:
-        terminal.line(f"Nobody is worth an invitation as of {as_of_date}: the messages below say why.", style="bold")
-        return
-    columns = [
-        ("rank", "right"),
-        ("user", "left"),
-        ("segment", "left"),
-        ("event", "left"),
-        ("type", "left"),
-        ("channel", "left"),
-        ("p(return)", "right"),
-        ("uplift", "right"),
-        ("lifetime value", "right"),
-        ("adds", "right"),
-        ("costs", "right"),
-    ]
-    rows = [
-        [
-            str(int(row["rank"])),
-            *(printable(row[name]) for name in ("user_id", "segment", "event_id", "event_type", "channel")),
-            f"{row['p_return']:.3f}",
-            f"{row['uplift']:+.3f}",
-            *(f"{row[name]:,.2f}" for name in ("lifetime_value", "expected_incremental_value", "cost")),
-        ]
-        for row in targets.to_dict("records")
-    ]
-    terminal.line("")
-    title = f"marketing.targets as of {as_of_date}: the first {len(rows)} of {total:,}"
-    terminal.table(title, columns, rows)
-
-
-def _show_stages(finished: Sequence[FinishedStage], chain: float, whole: float, terminal: Terminal) -> None:
-    rows = [[stage.name, "" if stage.rows is None else f"{stage.rows:,}", f"{stage.seconds:.1f}"] for stage in finished]
-    rows += [["the chain", "", f"{chain:.1f}"], ["with everything before it", "", f"{whole:.1f}"]]
-    terminal.table("stages", [("stage", "left"), ("rows", "right"), ("seconds", "right")], rows)
-
-
-def _show_messages(finished: Sequence[FinishedStage], terminal: Terminal) -> None:
-    messages = [f"  {stage.name}: {message}" for stage in finished for message in stage.messages]
-    if messages:
-        terminal.line("messages", style="bold")
-    for message in messages:
-        terminal.line(message)
-
-
-def _show_addresses(installation: Installation, terminal: Terminal) -> None:
-    airflow = installation.airflow
-    terminal.line("what is up", style="bold")
-    terminal.line(f"  Airflow    {airflow.address}  (user {ADMINISTRATOR}, password {airflow.password})")
-    terminal.line('  warehouse  make psql, or make psql SQL="select * from marketing.targets"')
-    terminal.line("  make status says more, make stop ends everything.")

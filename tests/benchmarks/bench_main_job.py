@@ -12,6 +12,7 @@ processes share counts n times a n-th; the sum over all processes is what the ma
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import shutil
@@ -49,16 +50,15 @@ class MemoryWatch:
         """Find the command with its children, what carries our mark, and the database server with its children."""
         found: set[int] = set()
         for process in psutil.process_iter():
-            try:
-                is_ours = process.pid == self.root or str(self.state) in (
-                    process.environ().get("REKINDLE_STATE", ""),
-                    str(Path(process.cwd()).parent.parent),
-                )
-                if is_ours:
+            # Processes of others cannot be read, and some end while we look.
+            with contextlib.suppress(psutil.Error, OSError):
+                if process.pid == self.root or self._works_here(process):
                     found |= {process.pid, *(child.pid for child in process.children(recursive=True))}
-            except (psutil.Error, OSError):
-                continue
         return found
+
+    def _works_here(self, process: psutil.Process) -> bool:
+        in_folder = Path(process.cwd()).is_relative_to(self.state)
+        return in_folder or process.environ().get("REKINDLE_STATE") == str(self.state)
 
 
 def proportional_bytes(pid: int) -> int:

@@ -93,6 +93,20 @@ def test_two_commands_at_once_do_not_meet(state: Path) -> None:
     assert f"Another command works on {state} (process {os.getpid()})" in finished.stderr
 
 
+def test_stop_ends_a_command_that_is_at_it(state: Path) -> None:
+    hold = (
+        "import sys, time; from pathlib import Path; from local.installation import Installation\n"
+        f"with Installation(Path({str(PROJECT)!r}), Path({str(state)!r})).exclusively():\n"
+        "    print('holding', flush=True); time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", hold], cwd=PROJECT, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "holding\n"
+        finished = command(state, "stop")
+        assert finished.returncode == 0, finished.stderr
+        assert holder.wait(timeout=20) != 0
+
+
 def test_a_state_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     finished = command(tmp_path / "file" / "state", "reset")
@@ -101,16 +115,19 @@ def test_a_state_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     assert "Traceback" not in finished.stderr
 
 
-def test_reset_deletes_what_is_ours_and_nothing_else(state: Path) -> None:
+@pytest.mark.parametrize("letter", ["letter.txt", None])
+def test_reset_deletes_what_is_ours_and_nothing_else(state: Path, letter: str | None) -> None:
+    if letter is not None:
+        state.mkdir()
+        (state / letter).write_text("of the person")
     installation = Installation(PROJECT, state)
     with installation.exclusively():
         installation.start_postgres()
         installation.choose_source("complete_journey", "")
-    (state / "letter.txt").write_text("of the person")
     assert (state / "warehouse.url").stat().st_mode & 0o777 == 0o600
     finished = command(state, "reset")
     assert finished.returncode == 0, finished.stderr
-    assert [entry.name for entry in state.iterdir()] == ["letter.txt"]
+    assert [entry.name for entry in state.glob("*")] == ([] if letter is None else [letter])
 
 
 @pytest.fixture
