@@ -7,8 +7,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ml.segmentation.naming import in_words
+from ml.segmentation.profiles import SegmentProfile
 from ml.segmentation.rules import number_in_words
-from ml.segmentation.segmenter import SegmentProfile, UserSegmenter
+from ml.segmentation.segmenter import UserSegmenter
 
 # Okabe and Ito: told apart by colour-blind readers too.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")

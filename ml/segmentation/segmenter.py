@@ -1,7 +1,6 @@
 """Segments of users: found, named, explained, and assigned to anybody later without fitting again."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,8 +18,9 @@ from ml.segmentation.clustering import (
 )
 from ml.segmentation.errors import SegmentationError
 from ml.segmentation.matching import RefitReport, match_clusters
-from ml.segmentation.naming import in_words, name_segments, theme_of
-from ml.segmentation.rules import SegmentRule, find_rules
+from ml.segmentation.naming import name_segments, theme_of
+from ml.segmentation.profiles import SegmentProfile, differences_in_words, is_text, most_frequent, rule_in_words
+from ml.segmentation.rules import find_rules
 from ml.segmentation.scaling import FeatureScaler, numeric_block
 
 # A segment of fewer users than this is an anecdote; with few users there are few segments.
@@ -29,31 +29,6 @@ USERS_PER_SEGMENT = 10
 _LOYALTY = 0.15
 _MAIN_FEATURES = 8
 _STATE_VERSION = 1
-
-
-@dataclass(frozen=True)
-class SegmentProfile:
-    """A segment as marketing sees it.
-
-    Attributes:
-        segment: its name.
-        size: number of users in it.
-        share: size over all users.
-        definition: its rule in words and numbers.
-        medians: median of each main feature among its users, in the feature's own unit; None where nobody has a value.
-        typical: most frequent value of each text column among its users.
-        precision: share of the users under the rule who are in the segment, when it was fitted.
-        coverage: share of the segment's users who are under the rule, when it was fitted.
-    """
-
-    segment: str
-    size: int
-    share: float
-    definition: str
-    medians: Mapping[str, float | None] = field(default_factory=dict)
-    typical: Mapping[str, str] = field(default_factory=dict)
-    precision: float = 1.0
-    coverage: float = 1.0
 
 
 class UserSegmenter:
@@ -159,7 +134,7 @@ class UserSegmenter:
         texts = [
             str(column)
             for column in frame.columns
-            if not str(column).endswith(("_id", "_at", "_date")) and _is_text(frame[column])
+            if not str(column).endswith(("_id", "_at", "_date")) and is_text(frame[column])
         ]
         profiles = []
         for position, name in enumerate(self.names_):
@@ -176,7 +151,7 @@ class UserSegmenter:
                     share=len(inside) / max(len(frame), 1),
                     definition=self._definitions[position],
                     medians=medians,
-                    typical={text: _most_frequent(frame[text].iloc[inside]) for text in texts if len(inside)},
+                    typical={text: most_frequent(frame[text].iloc[inside]) for text in texts if len(inside)},
                     precision=float(self._precisions[position]),
                     coverage=float(self._coverages[position]),
                 )
@@ -344,7 +319,7 @@ class UserSegmenter:
         self._precisions = np.array([rule.precision for rule in rules])
         self._coverages = np.array([rule.coverage for rule in rules])
         self._definitions = [
-            _rule_in_words(rule) or _differences_in_words(differences[cluster], self._scaler.spread_)
+            rule_in_words(rule) or differences_in_words(differences[cluster], self._scaler.spread_)
             for cluster, rule in enumerate(rules)
         ]
         spread = (
@@ -391,33 +366,6 @@ def _by_size(assigner: Assigner, clusters: np.ndarray) -> Assigner:
         position[order] = np.arange(assigner.count)
         return assigner_from_state({**state, "clusters": position[state["clusters"]]})
     return assigner_from_state({key: value if key == "kind" else value[order] for key, value in state.items()})
-
-
-def _rule_in_words(rule: SegmentRule) -> str:
-    if not rule.words or (rule.precision == 1.0 and rule.coverage == 1.0):
-        return rule.words
-    return (
-        f"{rule.words} (holds for {rule.coverage:.0%} of the segment; {rule.precision:.0%} of those it fits are in it)"
-    )
-
-
-def _differences_in_words(differences: np.ndarray, features: Sequence[str]) -> str:
-    order = np.argsort(-np.abs(differences), kind="stable")[:2]
-    return " and ".join(
-        f"{in_words(features[position])} {'higher' if differences[position] > 0 else 'lower'} than usual"
-        for position in order
-    )
-
-
-def _is_text(column: pd.Series) -> bool:
-    return bool(pd.api.types.is_string_dtype(column.dtype) or isinstance(column.dtype, pd.CategoricalDtype))
-
-
-def _most_frequent(values: pd.Series) -> str:
-    counts = values.dropna().astype(str).value_counts()
-    if counts.empty:
-        return ""
-    return str(min(counts[counts == counts.iloc[0]].index))
 
 
 def _part(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:
