@@ -121,8 +121,8 @@ def build_with_duckdb(url: str, folder: Path) -> dict[str, float]:
 def main() -> None:
     """Generate, build, compare and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--users", type=int, default=1_000_000)
-    parser.add_argument("--sessions", type=int, default=20_000_000)
+    parser.add_argument("--users", type=int, default=100_000)
+    parser.add_argument("--sessions", type=int, default=2_000_000)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="rekindle-bench-") as name:
         folder = Path(name)
