@@ -11,7 +11,9 @@ stops what comes after it.
 **Who waits for it.** `retrain_models` and `score_users`, through the asset `features.feat_user_behaviour`.
 """
 
+import json
 from datetime import UTC, datetime
+from pathlib import Path
 
 from airflow.sdk import DAG, PartitionedAssetTimetable
 from cosmos import ProfileConfig
@@ -33,6 +35,16 @@ def pass_settings(context, operator) -> None:
     operator.env = settings.dbt_environment()
 
 
+def tell_rows(project_folder: str, context) -> None:
+    """Report the rows that the models have written, from dbt's own account of the run."""
+    account = json.loads((Path(project_folder) / "target" / "run_results.json").read_text(encoding="utf-8"))
+    models = [result for result in account["results"] if result["unique_id"].startswith("model.")]
+    # A view affects -1 rows.
+    rows = sum(max(0, result["adapter_response"].get("rows_affected") or 0) for result in models)
+    told = {"rows": rows, "messages": [f"dbt built {len(models)} models."]}
+    context["ti"].xcom_push(key="return_value", value=told)
+
+
 def build_layer(task_id: str, select: str, **arguments) -> DbtBuildLocalOperator:
     """One dbt build of the models that `select` names, as one task."""
     return DbtBuildLocalOperator(
@@ -45,6 +57,7 @@ def build_layer(task_id: str, select: str, **arguments) -> DbtBuildLocalOperator
         ),
         select=select,
         interceptors=[pass_settings],
+        callback=tell_rows,
         invocation_mode=InvocationMode.DBT_RUNNER,
         install_deps=False,
         # Unit tests try the SQL on made-up rows: they belong to `make test`, not to every night.

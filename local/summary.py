@@ -15,6 +15,8 @@ from warehouse.settings import load_settings
 __all__ = ["show_summary"]
 
 SHOWN_USERS = 20
+# What a narrow terminal does without, the first first.
+EXPENDABLE = ("p(return)", "lifetime value", "costs", "type", "segment")
 
 
 def show_summary(
@@ -68,7 +70,7 @@ def _show_targets(warehouse: Warehouse, as_of_date: date, terminal: Terminal) ->
     ]
     terminal.line("")
     title = f"marketing.targets as of {as_of_date}: the first {len(rows)} of {total:,}"
-    terminal.table(title, columns, rows)
+    terminal.table(title, columns, rows, EXPENDABLE)
 
 
 def _show_users(warehouse: Warehouse, as_of_date: date, terminal: Terminal) -> None:

@@ -59,13 +59,28 @@ class Terminal:
             self._status.stop()
             self._status = None
 
-    def table(self, title: str, columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]) -> None:
-        """Print a table; a column is its name and `left` or `right`."""
-        table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False)
-        for name, side in columns:
+    def table(
+        self,
+        title: str,
+        columns: Sequence[tuple[str, str]],
+        rows: Sequence[Sequence[str]],
+        expendable: Sequence[str] = (),
+    ) -> None:
+        """Print a table; a column is its name and `left` or `right`.
+
+        Where it is wider than the terminal, the `expendable` columns are left out, the first of them first.
+        """
+        kept = list(range(len(columns)))
+        widths = [max(map(len, (name, *(row[place] for row in rows)))) for place, (name, _) in enumerate(columns)]
+        for name in expendable:
+            if sum(widths[place] + 3 for place in kept) + 1 <= self.console.width:
+                break
+            kept = [place for place in kept if columns[place][0] != name]
+        table = Table(title=title, title_justify="left", title_style="bold")
+        for name, side in (columns[place] for place in kept):
             table.add_column(name, justify="right" if side == "right" else "left", overflow="ellipsis", no_wrap=True)
         for row in rows:
-            table.add_row(*(escape(cell) for cell in row))
+            table.add_row(*(escape(row[place]) for place in kept))
         self.console.print(table)
 
     @contextlib.contextmanager

@@ -105,6 +105,13 @@ def test_a_run_of_the_same_date_gives_byte_identical_tables(machine: Machine, fi
     assert {relation: machine.digest(relation) for relation in PUBLISHED} == before
 
 
+def test_an_older_date_is_shown_to_the_person_who_asks_for_it(machine: Machine, first_run: str) -> None:
+    result = machine.make("run", "AS_OF=2017-12-05")
+    assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
+    assert "marketing.* showed 2018-01-02 and shows 2017-12-05 now" in result.stdout
+    assert {row["as_of_date"] for row in machine.rows("select as_of_date from marketing.top_users")} == {"2017-12-05"}
+
+
 def test_after_a_kill_the_next_run_serves_a_folder_of_ones_own(
     machine: Machine, first_run: str, tmp_path: Path
 ) -> None:
