@@ -11,13 +11,13 @@ from local.files import generated_secret, write_private
 __all__ = ["ADMINISTRATOR", "COMPONENTS", "NEEDED_BY_THE_CHAIN", "AirflowHome"]
 
 ADMINISTRATOR = "admin"
-# The names under which the supervisor runs them, with the arguments of the `airflow` program. Log servers would
+# The sub-commands of the `airflow` program that run, with their arguments. Log servers would
 # listen on every address of the machine; the API server finds the log files on this disk without them.
 COMPONENTS: dict[str, tuple[str, ...]] = {
-    "api-server": ("api-server",),
-    "scheduler": ("scheduler", "--skip-serve-logs"),
-    "dag-processor": ("dag-processor",),
-    "triggerer": ("triggerer", "--skip-serve-logs"),
+    "api-server": (),
+    "scheduler": ("--skip-serve-logs",),
+    "dag-processor": (),
+    "triggerer": ("--skip-serve-logs",),
 }
 # The chain needs these; the rest may come up while it runs.
 NEEDED_BY_THE_CHAIN = ("api-server", "scheduler", "dag-processor")

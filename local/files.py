@@ -6,7 +6,7 @@ import os
 import secrets
 from pathlib import Path
 
-__all__ = ["generated_secret", "write_private", "write_whole"]
+__all__ = ["generated_secret", "is_marked", "write_private", "write_whole"]
 
 
 def write_whole(path: Path, text: str, *, mode: int = 0o644) -> None:
@@ -22,6 +22,11 @@ def write_whole(path: Path, text: str, *, mode: int = 0o644) -> None:
 def write_private(path: Path, text: str) -> None:
     """Write `text` to a file that only its owner can read, from its first byte on."""
     write_whole(path, f"{text}\n", mode=0o600)
+
+
+def is_marked(marker: Path, version: str) -> bool:
+    """Whether `marker` says that something was done for `version`."""
+    return marker.exists() and marker.read_text() == version
 
 
 def generated_secret(path: Path, *, length: int = 32) -> str:

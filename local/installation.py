@@ -22,7 +22,7 @@ import psutil
 from local.airflow import ADMINISTRATOR, COMPONENTS, AirflowHome
 from local.airflow_client import AirflowClient, wait_until
 from local.errors import LocalError
-from local.files import write_private
+from local.files import is_marked, write_private, write_whole
 from local.ports import choose_port
 from local.postgres import EmbeddedPostgres
 from local.supervisor import Component, Supervisor
@@ -156,10 +156,14 @@ class Installation:
         airflow.prepare()
         command = [sys.executable, "-m", "airflow", "db", "migrate"]
         self._once(
-            airflow.folder / "migrated",
-            f"{importlib.metadata.version('apache-airflow-core')} {_creation(self.postgres, 'airflow')}",
+            *self._airflow_migration(),
             lambda: self._run(command, {**self._inherited(), **airflow.variables()}, "airflow-migrate"),
         )
+
+    def _airflow_migration(self) -> tuple[Path, str]:
+        """Return the file that says which migration Airflow's database has, and the one that it must have."""
+        version = f"{importlib.metadata.version('apache-airflow-core')} {_creation(self.postgres, 'airflow')}"
+        return self.airflow.folder / "migrated", version
 
     def migrate_tracking(self) -> None:
         """Bring MLflow's database up to date."""
@@ -183,11 +187,12 @@ class Installation:
     def components(self) -> list[Component]:
         """Return the long-running programs as they should be now."""
         airflow = self.airflow
+        marker, migration = self._airflow_migration()
         version = hashlib.sha256((self.project / "requirements.txt").read_bytes()).hexdigest()
         return [
             Component(
                 name=name,
-                command=[sys.executable, "-m", "local.component", *arguments],
+                command=[sys.executable, "-m", "local.component", "--when", str(marker), migration, name, *arguments],
                 variables={**airflow.variables(), **self._variables()},
                 inherited=self._inherited(),
                 version=version,
@@ -276,10 +281,10 @@ class Installation:
 
     def _once(self, marker: Path, version: str, action: Callable[[], None]) -> None:
         """Do `action` unless `marker` says that it was done for this version."""
-        if marker.exists() and marker.read_text() == version:
+        if is_marked(marker, version):
             return
         action()
-        marker.write_text(version)
+        write_whole(marker, version)
 
     def _run(self, command: list[str], environment: dict[str, str], name: str) -> None:
         log = self.state / "logs" / f"{name}.log"

@@ -68,8 +68,9 @@ def _start_rest(installation: Installation, terminal: Terminal) -> None:
     """Do at the same time what does not wait for each other; the first failure is the one that is told."""
 
     def start_airflow() -> None:
-        installation.migrate_airflow()
+        # They wait for the migration by themselves, and have a lot to import until then.
         installation.ensure_airflow(NEEDED_BY_THE_CHAIN)
+        installation.migrate_airflow()
         installation.wait_for_airflow(NEEDED_BY_THE_CHAIN)
 
     work = {

@@ -90,12 +90,11 @@ def analyst_plan(
     revenue = np.maximum(_amount(past.features[known], past.revenue[known], users), 0)
     p_alone = _chance(past.features[~past.is_treated], past.has_returned[~past.is_treated], users)
     values = np.zeros(board.allowed.shape)
-    for position, event in enumerate(events.itertuples()):
-        rows = past.is_treated & (past.event_type == event.event_type)
+    rewards, contacts = (events[name].to_numpy(dtype=float) for name in ("reward_cost", "contact_cost"))
+    for position, event_type in enumerate(events["event_type"]):
+        rows = past.is_treated & (past.event_type == event_type)
         p_invited = _chance(past.features[rows], past.has_returned[rows], users) if rows.any() else p_alone
-        values[:, position] = (
-            p_invited * (revenue - float(event.reward_cost)) - p_alone * revenue - float(event.contact_cost)
-        )
+        values[:, position] = p_invited * (revenue - rewards[position]) - p_alone * revenue - contacts[position]
     worth = np.where(board.allowed, values, -np.inf)
     order = np.argsort(-worth.max(axis=1), kind="stable")
     return _greedy(order, np.where(worth > 0, worth, -np.inf)[order], board), values
@@ -154,7 +153,7 @@ def _greedy(users: np.ndarray, scores: np.ndarray, board: Board) -> np.ndarray:
 
 
 def _words(frame: pd.DataFrame) -> dict[str, list[str]]:
-    return {"cat_features": [name for name in frame if not _is_number(frame[name])]}
+    return {"cat_features": [str(name) for name in frame if not _is_number(frame[name])]}
 
 
 def _is_number(column: pd.Series) -> bool:
