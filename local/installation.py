@@ -153,7 +153,6 @@ class Installation:
     def migrate_airflow(self) -> None:
         """Bring Airflow's own database up to date."""
         airflow = self.airflow
-        airflow.prepare()
         command = [sys.executable, "-m", "airflow", "db", "migrate"]
         self._once(
             *self._airflow_migration(),
@@ -181,6 +180,7 @@ class Installation:
             port_file = self.state / "airflow" / "port"
             port = choose_port(self.airflow.port)
             _write_if_changed(port_file, str(port))
+        self.airflow.prepare()
         wanted = [component for component in self.components() if component.name in names]
         return [component.name for component in wanted if supervisor.ensure(component)]
 
