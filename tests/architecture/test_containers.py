@@ -22,7 +22,7 @@ def variables(service: str) -> dict[str, str]:
 def test_every_airflow_component_is_a_service_and_the_other_way_round() -> None:
     assert set(SERVICES) == set(COMPONENTS) | {"postgres", "migrate"}
     for component in COMPONENTS:
-        assert SERVICES[component]["command"][:2] == ["airflow", COMPONENTS[component][0]]
+        assert SERVICES[component]["command"][:2] == ["airflow", component]
 
 
 def test_migrations_run_before_everything_else_by_a_command_that_exists() -> None:
