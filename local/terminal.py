@@ -15,7 +15,8 @@ from rich.table import Table
 
 __all__ = ["Terminal", "printable"]
 
-WIDTH_WITHOUT_TERMINAL = 140
+# A table is as wide as what is in it; a file has no edge at which it would have to be cut.
+WIDTH_WITHOUT_TERMINAL = 1000
 
 
 class Terminal:
