@@ -33,6 +33,7 @@ from pg_class as relation
 inner join pg_namespace as namespace on namespace.oid = relation.relnamespace
 inner join pg_attribute as attribute on attribute.attrelid = relation.oid
 where namespace.nspname = any(%(schemas)s) and relation.relkind in ('r', 'p', 'v')
+    and relation.relname <> 'schema_version'
     and not relation.relispartition and attribute.attnum > 0 and not attribute.attisdropped
 order by array_position(%(schemas)s, namespace.nspname::text), relation.relname, attribute.attnum
 """

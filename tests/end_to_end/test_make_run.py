@@ -38,7 +38,8 @@ class Machine:
         return subprocess.run(
             ["make", "-C", str(PROJECT), *arguments],
             cwd=folder or PROJECT,
-            env=self.environment,
+            # As a shell would say it: a relative DATA is meant from there.
+            env={**self.environment, "PWD": str(folder or PROJECT)},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
