@@ -15,7 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from local.postgres import EmbeddedPostgres
 from tests.end_to_end.conftest import AS_OF, small_company, write_source
+from warehouse.door import Warehouse
 
 PROJECT = Path(__file__).resolve().parents[2]
 PUBLISHED = ("marketing.targets", "marketing.top_users", "marketing.segment_profiles", "predictions.decisions")
@@ -33,13 +35,13 @@ class Machine:
             kept.pop(name, None)
         self.environment = {**kept, "REKINDLE_STATE": str(state)}
 
-    def make(self, *arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-        """Call make as a person would, from any folder and without a terminal."""
+    def make(self, *arguments: str, folder: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Call make as a person would, from any folder and without a terminal, with more variables of the shell."""
         return subprocess.run(
             ["make", "-C", str(PROJECT), *arguments],
             cwd=folder or PROJECT,
             # As a shell would say it: a relative DATA is meant from there.
-            env={**self.environment, "PWD": str(folder or PROJECT)},
+            env={**self.environment, "PWD": str(folder or PROJECT), **variables},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -125,9 +127,20 @@ def test_after_a_kill_the_next_run_serves_a_folder_of_ones_own(
     assert {row["as_of_date"] for row in machine.rows("select * from marketing.targets")} == {AS_OF.isoformat()}
 
 
-def test_a_source_that_is_refused_gives_one_sentence_and_keeps_the_old_targets(
-    machine: Machine, first_run: str, tmp_path: Path
+def test_a_given_warehouse_is_used_in_place_of_the_embedded_one(
+    machine: Machine, first_run: str, tmp_path: Path, postgres: EmbeddedPostgres
 ) -> None:
+    """WAREHOUSE_URL points at a database of another server, which holds nothing yet."""
+    postgres.ensure_database("of_the_company")
+    write_source(tmp_path / "company", small_company())
+    url = postgres.url("of_the_company")
+    result = machine.make("run", "DATA=company", f"AS_OF={AS_OF}", folder=tmp_path, WAREHOUSE_URL=url)
+    assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
+    published = Warehouse(url).scalar("select max(as_of_date) from marketing.publications")
+    assert published == AS_OF
+
+
+def test_a_source_that_is_refused_gives_one_sentence(machine: Machine, first_run: str, tmp_path: Path) -> None:
     source = small_company(user_count=40)
     del source["sessions"]
     write_source(tmp_path / "company", source)
