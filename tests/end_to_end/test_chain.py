@@ -113,7 +113,7 @@ def test_all_users_active_is_no_error(company: Company, messages) -> None:
     source["sessions"] = pd.concat([source["sessions"], last])
     company.write(source)
     said = messages(company.run())
-    assert "active" in said
+    assert "Nobody is inactive" in said
     assert company.count("predictions.decisions") == 0
     assert company.count("marketing.targets") == 0
 

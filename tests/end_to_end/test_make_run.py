@@ -101,6 +101,17 @@ def test_the_decisions_cover_every_inactive_user_and_respect_consent(machine: Ma
     assert int(row["targets"]) > 0
 
 
+def test_mlflow_keeps_the_version_on_the_same_server(machine: Machine, first_run: str) -> None:
+    """Parameters, metrics and the version that the targets carry are in the database `mlflow`."""
+    url = (machine.state / "mlflow.url").read_text().strip().replace("+psycopg2", "")
+    tracking = Warehouse(url)
+    assert tracking.scalar("select count(*) from public.params") > 0
+    assert tracking.scalar("select count(*) from public.metrics") > 0
+    [target] = machine.rows("select distinct model_version from marketing.targets")
+    tagged = "select count(*) from public.model_version_tags where value like %s || '%%'"
+    assert tracking.scalar(tagged, (target["model_version"],)) > 0
+
+
 def test_a_run_of_the_same_date_gives_byte_identical_tables(machine: Machine, first_run: str) -> None:
     before = {relation: machine.digest(relation) for relation in PUBLISHED}
     result = machine.make("run", "AS_OF=2018-01-02")

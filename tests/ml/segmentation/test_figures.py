@@ -36,5 +36,7 @@ def test_scatter_and_profiles() -> None:
 def test_one_user_can_be_drawn() -> None:
     frame = pd.DataFrame({"friends_count": [3.0]})
     segmenter = UserSegmenter().fit(frame)
-    scatter_figure(scatter_data(segmenter, frame, segmenter.predict(frame)))
-    profile_figure(profile_data(segmenter.profiles_))
+    points = scatter_data(segmenter, frame, segmenter.predict(frame))
+    assert len(points) == 1
+    assert len(scatter_figure(points).axes[0].texts) == 1
+    assert len(profile_figure(profile_data(segmenter.profiles_)).axes) == 1
