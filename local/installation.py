@@ -26,6 +26,7 @@ from local.files import is_marked, write_private, write_whole
 from local.ports import choose_port
 from local.postgres import EmbeddedPostgres
 from local.supervisor import Component, Supervisor
+from warehouse.settings import find_source_schema
 
 __all__ = ["Installation"]
 
@@ -140,11 +141,13 @@ class Installation:
     def choose_source(self, source: str, warehouse_url: str) -> None:
         """Say what is to be landed and where: processes that run already follow with their next task.
 
-        `source` is the name of a sample or the path of a folder; `warehouse_url` is empty for a database of its own
-        on the embedded server.
+        `source` is the name of a sample, the path of a folder or a schema; `warehouse_url` is empty for a database
+        of its own on the embedded server.
         """
         if not warehouse_url:
-            database = warehouse_database(source)
+            schema = find_source_schema(source, warehouse_url)
+            # A new password must not mean a new warehouse.
+            database = warehouse_database(source if schema is None else schema.title)
             self.postgres.ensure_database(database)
             warehouse_url = self.postgres.url(database)
         _write_if_changed(self.state / "warehouse.url", warehouse_url)

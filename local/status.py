@@ -8,6 +8,7 @@ import psutil
 
 from local.airflow import ADMINISTRATOR, COMPONENTS
 from local.installation import Installation
+from local.source import describe_source
 from local.terminal import Terminal
 from warehouse.settings import Settings
 
@@ -26,7 +27,7 @@ def show_status(installation: Installation, settings: Settings, terminal: Termin
         airflow = installation.airflow
         terminal.line(f"Airflow  {airflow.address}  (user {ADMINISTRATOR}, password {airflow.password})")
     if settings.source:
-        terminal.line(f"source   {settings.source}")
+        terminal.line(f"source   {describe_source(settings.source, settings.warehouse_url)}")
 
 
 def _postgres_row(installation: Installation) -> list[str]:

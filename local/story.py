@@ -14,7 +14,7 @@ from local.errors import LocalError
 from local.following import CHAIN, ChainFollower
 from local.installation import Installation
 from local.samples import prepare_source
-from local.source import find_as_of_date, find_source
+from local.source import describe_source, find_as_of_date, find_source
 from local.summary import show_summary
 from local.terminal import Terminal
 from ml.pipelines.publish import publish_targets
@@ -37,9 +37,9 @@ def tell_story(
         LocalError: something does not work; the message says what to do.
     """
     started = time.monotonic()
-    source = find_source(data, folders)
-    as_of_date = find_as_of_date(as_of, source)
-    terminal.line(f"Rekindle: {source} as of {as_of_date}", style="bold")
+    source = find_source(data, folders, warehouse_url)
+    as_of_date = find_as_of_date(as_of, source, warehouse_url)
+    terminal.line(f"Rekindle: {describe_source(source, warehouse_url)} as of {as_of_date}", style="bold")
     with installation.exclusively():
         with terminal.step("postgres"):
             installation.start_postgres()

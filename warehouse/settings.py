@@ -14,15 +14,26 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, cast, get_args, get_origin, get_type_hints
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
-__all__ = ["Alerts", "Caps", "Settings", "SettingsError", "ValueWeights", "load_settings"]
+__all__ = [
+    "Alerts",
+    "Caps",
+    "Settings",
+    "SettingsError",
+    "SourceSchema",
+    "ValueWeights",
+    "find_source_schema",
+    "load_settings",
+]
 
 PROJECT_FOLDER = Path(__file__).resolve().parents[1]
 FILE_NAME = "rekindle.toml"
 SAMPLE_NAME = re.compile(r"[a-z][a-z0-9_]*")
+SCHEMA_PREFIX = "schema:"
 
 
 class SettingsError(ValueError):
@@ -69,11 +80,26 @@ class Alerts:
 
 
 @dataclass(frozen=True)
+class SourceSchema:
+    """A Postgres schema whose tables are named and shaped as the source contract says."""
+
+    url: str = field(repr=False)
+    schema: str
+
+    @property
+    def title(self) -> str:
+        """What a person may read: no user and no password."""
+        address = connection_parameters(self.url)
+        return f"the schema {self.schema} of {address.get('dbname', '?')} on {address.get('host', 'localhost')}"
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything a run depends on besides the data and its as_of_date.
 
     The first group are the keys of rekindle.toml, where each is explained; `budget` is None where there is no limit.
-    `source` is the path of a data folder or the name of a sample. `warehouse_url`, `tracking_uri` and `source` are
+    `source` is the path of a data folder, the name of a sample, `schema:<name>` for a schema of the warehouse, or the
+    address of another Postgres with `?schema=<name>`. `warehouse_url`, `tracking_uri` and `source` are
     empty as long as nothing is set up; `is_warehouse_given` says that the address came with WAREHOUSE_URL.
     """
 
@@ -98,20 +124,31 @@ class Settings:
     warehouse_url: str = field(repr=False)
     is_warehouse_given: bool
     tracking_uri: str = field(repr=False)
-    source: str
+    source: str = field(repr=False)
 
     @property
     def source_folder(self) -> Path:
         """The folder whose files are landed: the source itself, or where the sample of that name is written.
 
         Raises:
-            SettingsError: no source is set up.
+            SettingsError: no source is set up, or it is a schema.
         """
+        if self.source_schema is not None:
+            raise SettingsError(f"The source is {self.source_schema.title} and no folder.")
         if not self.source:
             raise SettingsError("No source is set up yet: type `make run`, or set REKINDLE_SOURCE to a data folder.")
         if SAMPLE_NAME.fullmatch(self.source):
             return self.state_folder / "samples" / self.source
         return Path(self.source).expanduser()
+
+    @property
+    def source_schema(self) -> SourceSchema | None:
+        """The schema whose tables are landed; None where the source is a folder or a sample.
+
+        Raises:
+            SettingsError: it is in the warehouse and no warehouse is known, or its address cannot be read.
+        """
+        return find_source_schema(self.source, self.warehouse_url)
 
     def dbt_vars(self, as_of_date: date) -> dict[str, int | str]:
         """Return the variables every dbt command gets: each key in days, and the date as YYYY-MM-DD."""
@@ -168,12 +205,38 @@ def load_settings(data_folder: Path | None = None) -> Settings:
     if missing is not None:
         raise SettingsError(f"{top_file}: the key {missing} is missing; put it back, the git history has its value.")
     settings = Settings(**_as_fields(values), **surroundings)
-    if not settings.source:
+    if not settings.source or settings.source_schema is not None:
         return settings
     override_file = settings.source_folder / FILE_NAME
     if override_file != top_file and override_file.exists():
         return Settings(**_as_fields(_merged(values, _read_file(override_file))), **surroundings)
     return settings
+
+
+def find_source_schema(source: str, warehouse_url: str) -> SourceSchema | None:
+    """Return the schema that a source names, or None where it names a folder or a sample.
+
+    Args:
+        source: `schema:<name>` means a schema of the warehouse, `postgresql://...?schema=<name>` one anywhere else.
+        warehouse_url: address of the warehouse.
+
+    Raises:
+        SettingsError: the schema has no name, or the address cannot be read.
+    """
+    if source.startswith(SCHEMA_PREFIX):
+        url, schema = warehouse_url, source.removeprefix(SCHEMA_PREFIX)
+    elif re.match(r"postgres(ql)?(\+\w+)?://", source):
+        parts = urlsplit(normalised_url(source))
+        options = parse_qsl(parts.query, keep_blank_values=True)
+        schema = next((value for name, value in options if name == "schema"), "")
+        others = urlencode([(name, value) for name, value in options if name != "schema"])
+        url = urlunsplit(parts._replace(query=others))
+    else:
+        return None
+    if not schema:
+        raise SettingsError("The source names no schema: write schema:<name> or postgresql://...?schema=<name>.")
+    connection_parameters(url)
+    return SourceSchema(url, schema)
 
 
 def normalised_url(url: str) -> str:

@@ -82,12 +82,16 @@ def prepare_sample(name: str, samples_folder: Path, **options: Any) -> Path:
     return folder
 
 
-def prepare_source(settings: Settings) -> Path:
+def prepare_source(settings: Settings) -> Path | None:
     """Return the folder that is to be landed, writing the sample's files first where the source is a sample.
 
+    None stands for a schema, which landing reads by itself.
+
     Raises:
-        ValueError: when the source is neither a sample nor a folder.
+        ValueError: when the source is neither a sample nor a folder nor a schema.
     """
+    if settings.source_schema is not None:
+        return None
     if settings.source in sample_names():
         return prepare_sample(settings.source, settings.source_folder.parent)
     if not settings.source_folder.is_dir():

@@ -6,11 +6,12 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import duckdb
+import psycopg
 import pytest
 
 from local.errors import LocalError
 from local.installation import warehouse_database
-from local.source import find_as_of_date, find_source
+from local.source import describe_source, find_as_of_date, find_source
 
 TODAY = datetime.now(tz=UTC).date()
 
@@ -91,3 +92,27 @@ def test_two_sources_never_share_a_warehouse() -> None:
     assert names[0] == "warehouse"
     assert len(set(names)) == len(names)
     assert all(name.isidentifier() and name.isascii() and len(name) < 63 for name in names)
+
+
+def test_a_schema_needs_to_be_somewhere() -> None:
+    assert find_source("schema:game", [], "postgresql://owner@host/shop") == "schema:game"
+    assert find_source("postgresql://reader@host/shop?schema=game", []) == "postgresql://reader@host/shop?schema=game"
+    with pytest.raises(LocalError, match="set WAREHOUSE_URL"):
+        find_source("schema:game", [])
+    with pytest.raises(LocalError, match="names no schema"):
+        find_source("postgresql://reader@host/shop", [])
+
+
+def test_the_password_of_a_source_is_never_shown() -> None:
+    shown = describe_source("postgresql://reader:secret@host/shop?schema=game&sslmode=require")
+    assert shown == "the schema game of shop on host"
+
+
+def test_the_last_session_of_a_schema_counts(warehouse_url: str) -> None:
+    with psycopg.connect(warehouse_url) as connection:
+        connection.execute("create schema game")
+        connection.execute("create table game.sessions (started_at timestamptz)")
+        connection.execute("insert into game.sessions values ('2024-03-05 23:59:00+00'), ('2999-01-01 00:00:00+00')")
+    assert find_as_of_date("", "schema:game", warehouse_url) == date(2024, 3, 6)
+    with pytest.raises(LocalError, match="cannot be read"):
+        find_as_of_date("", "schema:elsewhere", warehouse_url)

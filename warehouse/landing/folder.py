@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import duckdb
 
@@ -14,6 +16,7 @@ from warehouse.landing.checks import TableChecks, literal
 from warehouse.landing.quarantine import collect_quarantine
 from warehouse.landing.reports import LandedTable, LandingError, LandingReport
 from warehouse.landing.source_files import SourceTable, batch_id_of, find_tables
+from warehouse.landing.source_schema import export_schema
 from warehouse.landing.workbench import REPEATED, Workbench, open_workbench
 from warehouse.landing.writing import write_batch
 from warehouse.settings import Settings
@@ -32,12 +35,19 @@ NEWEST_BATCH = """
 
 
 def land_source(as_of_date: date, settings: Settings) -> StageReport:
-    """Land the folder of the source that is set up, and report it as a stage of the chain.
+    """Land the source that is set up, a folder or a schema, and report it as a stage of the chain.
 
     Raises:
         LandingError: the source is refused as a whole.
     """
-    report = land_folder(settings.source_folder, settings)
+    schema = settings.source_schema
+    if schema is None:
+        report = land_folder(settings.source_folder, settings)
+    else:
+        with TemporaryDirectory(prefix="rekindle-source-") as folder:
+            warnings = export_schema(schema, Path(folder), load_contract())
+            report = land_folder(Path(folder), settings)
+            report = replace(report, warnings=(*warnings, *report.warnings))
     lines = [
         f"{table.table}: {table.quarantined} of {table.received} rows break the source contract, see quarantine.rows."
         for table in report.tables
