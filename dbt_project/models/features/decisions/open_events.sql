@@ -54,9 +54,13 @@ open_events as (
 
         cast(events_open.reward_cost as numeric(38, 6)) as reward_cost,
         cast(events_open.contact_cost as numeric(38, 6)) as contact_cost,
-        cast(
-            greatest(events_open.capacity - coalesce(users_contacted.contacted_count, 0), 0) as bigint
-        ) as capacity_left,
+        -- Postgres' greatest() passes over null, so that an event without a limit would have no place at all.
+        case
+            when events_open.capacity is not null
+                then cast(
+                    greatest(events_open.capacity - coalesce(users_contacted.contacted_count, 0), 0) as bigint
+                )
+        end as capacity_left,
 
         {{ as_of_date() }} as as_of_date,
 
