@@ -30,7 +30,7 @@ CHANNELS = """
         group by channel
     ),
     suppressed as (
-        select user_id, channel from privacy.suppressions
+        select user_id, channel from privacy.current_suppressions
     )
     select
         granted.user_id,

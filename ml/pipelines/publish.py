@@ -10,6 +10,39 @@ from ml.contracts import StageReport
 from warehouse.door import Warehouse, relation
 from warehouse.settings import Settings
 
+# The grants of those who are about to be shown, locked until the commit: a withdrawal that comes meanwhile waits for it
+# and then takes its user out; one that came before is waited for. Locked before any target is touched, so that a
+# withdrawal and a publish never wait for each other.
+LOCK_GRANTS = """
+    create temporary table granted_now on commit drop as
+    select granted.user_id, granted.channel
+    from privacy.granted_consents as granted
+    inner join predictions.decisions using (user_id, channel)
+    where granted.purpose = 'marketing' and decisions.as_of_date = %(as_of_date)s and decisions.decision = 'target'
+    for key share of granted
+"""
+
+# What has changed since the plan was made; the first reason that holds is told.
+CHECK_TARGETS = """
+    create temporary table checked_targets on commit drop as
+    select
+        decisions.user_id,
+        case
+            when granted_now.user_id is null then 'withdrew the consent'
+            when exists (
+                select from privacy.current_suppressions as listed
+                where listed.user_id = decisions.user_id and listed.channel in (decisions.channel, 'all')
+            ) then 'came onto the suppression list'
+        end as problem
+    from predictions.decisions
+    left join granted_now using (user_id, channel)
+    where decisions.as_of_date = %(as_of_date)s and decisions.decision = 'target'
+"""
+
+DROPPED = """
+    select problem, count(*) from checked_targets where problem is not null group by problem order by problem
+"""
+
 TARGETS = """
     insert into marketing.targets (
         as_of_date, user_id, rank, segment, event_id, event_type, channel, arm, p_return, p_return_if_not_contacted,
@@ -36,6 +69,7 @@ TARGETS = """
         decisions.reason
     from predictions.decisions
     inner join predictions.user_scores as scores using (as_of_date, user_id)
+    inner join checked_targets on checked_targets.user_id = decisions.user_id and checked_targets.problem is null
     where decisions.as_of_date = %(as_of_date)s and decisions.decision = 'target'
     order by 3
 """
@@ -104,7 +138,8 @@ def publish_targets(as_of_date: date, settings: Settings, *, may_go_back: bool =
 
     The same date may be published again, and gives the same rows. A date older than the published one is left alone
     (a backfill recomputes predictions of the past; what marketing works with must not go back): nothing is written,
-    and the report says so.
+    and the report says so. Who withdrew the consent since the plan was made, or came onto the suppression list, is left
+    out and counted; the decisions keep what was planned.
 
     Args:
         as_of_date: the date whose predictions are shown.
@@ -123,6 +158,9 @@ def publish_targets(as_of_date: date, settings: Settings, *, may_go_back: bool =
         if newest is not None and newest > as_of_date and not may_go_back:
             return _left_alone(as_of_date, newest)
         _refuse_unfit(connection, as_of_date)
+        connection.execute(LOCK_GRANTS, when)
+        connection.execute(CHECK_TARGETS, when)
+        dropped = {str(problem): int(users) for problem, users in connection.execute(DROPPED)}
         # Delete, not truncate: a reader with an open snapshot keeps seeing the old rows until the commit.
         for table in ("targets", "top_users", "segment_profiles"):
             connection.execute(sql.SQL("delete from {}").format(relation(f"marketing.{table}")))
@@ -132,15 +170,24 @@ def publish_targets(as_of_date: date, settings: Settings, *, may_go_back: bool =
         content_hash = _row(connection, CONTENT_HASH, {})[0]
         connection.execute("delete from marketing.publications where as_of_date >= %(as_of_date)s", when)
         connection.execute(
-            "insert into marketing.publications (as_of_date, targets, sha256) values (%s, %s, %s)",
-            (as_of_date, targets, content_hash),
+            "insert into marketing.publications (as_of_date, targets, dropped, sha256) values (%s, %s, %s, %s)",
+            (as_of_date, targets, sum(dropped.values()), content_hash),
         )
     return StageReport(
         stage="publish_targets",
         as_of_date=as_of_date,
         rows=targets,
-        messages=(f"{targets} targets, {users} ranked users and {segments} segments are what marketing sees now.",),
-        details={"targets": targets, "top_users": users, "segments": segments, "sha256": content_hash},
+        messages=(
+            f"{targets} targets, {users} ranked users and {segments} segments are what marketing sees now.",
+            *(f"Left out of the plan: {count} who {problem} since it was made." for problem, count in dropped.items()),
+        ),
+        details={
+            "targets": targets,
+            "top_users": users,
+            "segments": segments,
+            "dropped": sum(dropped.values()),
+            "sha256": content_hash,
+        },
     )
 
 

@@ -35,6 +35,11 @@ class DbtProject:
         self._project_folder = project_folder
         self._manifests: dict[str, Any] = {}
 
+    @property
+    def target_folder(self) -> Path:
+        """Where dbt writes what it compiled."""
+        return self._target_folder
+
     def read(self, url: str, as_of_date: date = date(2026, 1, 1)) -> Any:
         """Parse the project for a warehouse, once, and return dbt's manifest."""
         if url not in self._manifests:

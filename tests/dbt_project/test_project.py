@@ -14,7 +14,7 @@ from tests.dbt_project.building import PROJECT, DbtProject
 from warehouse.contract import load_contract
 
 PREFIXES = {
-    "staging": ("stg_raw__",),
+    "staging": ("stg_raw__", "stg_privacy__"),
     "intermediate": ("int_",),
     "marts": ("dim_", "fct_"),
     "reporting": ("rpt_",),

@@ -13,6 +13,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
 from warehouse.door import Warehouse
+from warehouse.migrations.consent_feed import feed_consent_ledger
 from warehouse.migrations.raw_tables import reconcile_raw_tables
 from warehouse.migrations.roles import grant_roles
 from warehouse.settings import connection_parameters
@@ -56,6 +57,7 @@ def migrate(url: str) -> tuple[str, ...]:
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
                 reconcile_raw_tables(connection)
+                feed_consent_ledger(connection)
                 connection.commit()
                 notices = grant_roles(connection)
                 connection.commit()

@@ -29,6 +29,13 @@ SCHEMAS = {
     "audit": "Receipts of landings, findings of expectations, versions of the schema.",
 }
 WRITTEN_BY_PIPELINE = [schema for schema in SCHEMAS if schema not in {"privacy", "delivery"}]
+# The pipeline reads consents and suppressions, never addresses. To lock a grant while it publishes it needs the right
+# to update one of its columns; the ledger's trigger refuses the update all the same.
+PIPELINE_AND_CONSENT = [
+    "grant usage on schema privacy to rekindle_pipeline",
+    "grant select on privacy.consent_acts, privacy.granted_consents, privacy.current_suppressions to rekindle_pipeline",
+    "grant update (granted_at) on privacy.granted_consents to rekindle_pipeline",
+]
 BUILT_BY_DBT = ["staging", "intermediate", "marts", "features", "experiments", "reporting"]
 READERS = {"rekindle_marketing": ["marketing", "reporting"], "rekindle_bi": ["marketing", "reporting"]}
 ROLES = ["rekindle_pipeline", *READERS]
@@ -72,6 +79,7 @@ def role_statements() -> list[str]:
             f"alter default privileges in schema {schema} grant select, insert, update, delete, truncate on tables "
             "to rekindle_pipeline",
         ]
+    statements += PIPELINE_AND_CONSENT
     for role, schemas in READERS.items():
         for schema in schemas:
             statements += [

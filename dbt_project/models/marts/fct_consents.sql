@@ -2,7 +2,7 @@ with
 
 consents as (
 
-    select * from {{ ref("stg_raw__consents") }}
+    select * from {{ ref("stg_privacy__consent_acts") }}
 
 ),
 
@@ -12,6 +12,7 @@ fct_consents as (
         consent_id,
         user_id,
 
+        source,
         channel,
         purpose,
 

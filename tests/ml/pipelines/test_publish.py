@@ -22,7 +22,16 @@ def predicted(warehouse: Warehouse) -> Iterator[Warehouse]:
         "from generate_series(1, 200) as n, unnest(%s::date[]) as day",
         ([FIRST, SECOND],),
     )
+    grant(warehouse)
     return warehouse
+
+
+def grant(warehouse: Warehouse) -> None:
+    """Everybody agrees to be written to."""
+    warehouse.execute(
+        "insert into raw.consents select 'consent ' || n, 'user ' || n, 'mail', 'marketing', true, '2017-01-01', 'b' "
+        "from generate_series(1, 200) as n"
+    )
 
 
 def predict(warehouse: Warehouse, as_of_date: date, *, version: str, targets: int = 150) -> None:

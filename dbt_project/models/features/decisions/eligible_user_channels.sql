@@ -25,12 +25,17 @@ acts_known as (
     select
         user_id,
 
+        source,
         channel,
 
         row_number() over (
             partition by user_id, channel
             order by decided_at desc, is_granted asc, consent_id desc
         ) as act_number,
+        row_number() over (
+            partition by user_id, channel, source
+            order by decided_at desc, is_granted asc, consent_id desc
+        ) as act_number_of_source,
 
         is_granted
 
@@ -38,6 +43,22 @@ acts_known as (
     where
         purpose = 'marketing'
         and decided_at < {{ as_of_at() }}
+
+),
+
+-- Who refused with Rekindle itself is asked again by nobody but themselves: an import lifts no such refusal.
+refused_themselves as (
+
+    select
+        user_id,
+
+        channel
+
+    from acts_known
+    where
+        source = 'user'
+        and act_number_of_source = 1
+        and not is_granted
 
 ),
 
@@ -53,9 +74,14 @@ eligible_user_channels as (
     from acts_known
     inner join users
         on acts_known.user_id = users.user_id
+    left join refused_themselves
+        on
+            acts_known.user_id = refused_themselves.user_id
+            and acts_known.channel = refused_themselves.channel
     where
         acts_known.act_number = 1
         and acts_known.is_granted
+        and refused_themselves.user_id is null
         and users.registered_at < {{ as_of_at() }}
 
 )
