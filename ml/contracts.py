@@ -31,8 +31,8 @@ class StageReport:
 class ResponseMatrix:
     """Chances and money for every inactive user and every open event of one `as_of_date`.
 
-    Arrays are float64 of shape (users, events) unless said otherwise; a row belongs to `user_ids[row]`, a column to
-    `events.event_id[column]`. `p_return_if_not_contacted` and what follows from it do not depend on the event and
+    Arrays are of floats and of shape (users, events) unless said otherwise; a row belongs to `user_ids[row]`, a column
+    to `events.event_id[column]`. `p_return_if_not_contacted` and what follows from it do not depend on the event and
     have shape (users,). `events` has the columns of `features.open_events` and `evidence` (randomised, adjusted,
     insufficient), in the order of event_id. `uplift_low` and `uplift_high` are the 95 % interval of p_return -
     p_return_if_not_contacted. `value_of_a_return` is what a return is credited with beyond the horizon, shape (users,).

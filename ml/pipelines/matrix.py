@@ -1,55 +1,188 @@
-"""Chances and money of every inactive user with every open event: what scoring writes and deciding optimises over."""
+"""Chances and money of inactive users with every open event: what scoring writes and deciding optimises over."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import date
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ml.contracts import ResponseMatrix
+from ml.pipelines.batches import ROWS_PER_BATCH, UserBatch, read_user_batches
 from ml.pipelines.model import ScoringModel, load_champion
-from ml.pipelines.reading import purchase_columns, read_event_features, read_inactive_users, read_open_events
+from ml.pipelines.reading import purchase_columns, read_open_events
+from ml.response import WORTH
 from ml.value import ValueWeights, expected_incremental_value, value_of_a_return
 from warehouse.door import Warehouse
 from warehouse.settings import Settings
 
-__all__ = ["UserPredictions", "matrix_values", "predict_users", "response_matrix"]
+__all__ = ["Prediction", "UserPredictions", "matrix_values", "predict_batch", "predict_users", "response_matrix"]
+
+_CELLS = ("p_return", "p_conversion", "revenue", "uplift_low", "uplift_high")
+_BY_USER = (
+    "p_return_if_not_contacted",
+    "p_conversion_if_not_contacted",
+    "revenue_if_not_contacted",
+    "value_of_a_return",
+)
 
 
 @dataclass(frozen=True)
 class UserPredictions:
-    """What the champion says about every inactive user of a date.
+    """What the champion says about inactive users of a date, all or a batch of them.
 
     Attributes:
-        features: the users' features, index user_id, sorted.
-        matrix: chances and money with every open event.
+        features: the users' features, index user_id.
+        matrix: chances and money with every open event, float32.
         segments: segment name per user, object of shape (users,).
         p_alive: chance that the user will ever buy again; NaN where nothing is known.
         lifetime_value: money expected of the user within a year, given that the user may never come back.
         lifetime_value_if_back: the same of a user who is back.
-        messages: sentences for the report of the stage.
+        is_reachable: bool, may be contacted over at least one channel.
     """
 
     features: pd.DataFrame
     matrix: ResponseMatrix
-    model: ScoringModel
     segments: np.ndarray
     p_alive: np.ndarray
     lifetime_value: np.ndarray
     lifetime_value_if_back: np.ndarray
+    is_reachable: np.ndarray
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A champion and the open events of a date, ready to predict users batch by batch.
+
+    Attributes:
+        model: the champion.
+        events: the open events, sorted by event_id.
+        messages: sentences for the report of the stage.
+    """
+
+    warehouse: Warehouse
+    as_of_date: date
+    model: ScoringModel
+    model_version: str
+    events: pd.DataFrame
+    weights: ValueWeights
     messages: tuple[str, ...]
 
+    @classmethod
+    def of(cls, warehouse: Warehouse, as_of_date: date, settings: Settings) -> "Prediction":
+        """Load the champion of a date and read what is open.
 
-def response_matrix(warehouse: Warehouse, as_of_date: date, settings: Settings) -> ResponseMatrix:
+        Raises:
+            RegistryError: there is no model for the date.
+        """
+        model, version, messages = load_champion(warehouse, as_of_date, settings)
+        return cls(
+            warehouse,
+            as_of_date,
+            model,
+            version.version,
+            read_open_events(warehouse, as_of_date),
+            ValueWeights.from_mapping(asdict(settings.value_weights)),
+            messages,
+        )
+
+    def batches(self, rows: int = ROWS_PER_BATCH) -> Iterator[UserPredictions]:
+        """Predict every inactive user, at most `rows` in memory at a time; at least one batch, which may be empty.
+
+        Raises:
+            PipelineError: there are no features for the date.
+        """
+        event_types = sorted(set(self.events["event_type"]))
+        for batch in read_user_batches(
+            self.warehouse,
+            self.as_of_date,
+            event_types,
+            with_event_features=self.model.uses_event_features,
+            rows=rows,
+        ):
+            yield predict_batch(self, batch)
+
+
+def predict_batch(prediction: Prediction, batch: UserBatch) -> UserPredictions:
+    """Predict some users. A user's figures do not depend on who else is in the batch.
+
+    Figures are rounded to float32, here and nowhere else: what scoring writes is what deciding sees.
+    """
+    model, events, features = prediction.model, prediction.events, batch.features
+    users, columns = len(features), len(events)
+    conversion, revenue = model.conversions.predict_baseline(features), model.revenues.predict_baseline(features)
+    valued = features.assign(**{WORTH: conversion * revenue})
+    alone = model.returns.predict_baseline(valued)
+    cells = {name: np.zeros((users, columns), dtype=np.float32) for name in _CELLS}
+    evidence = np.full(columns, "insufficient", dtype=object)
+    for event_type, positions in events.groupby("event_type", sort=True).indices.items():
+        name, towards = str(event_type), batch.event_features[str(event_type)]
+        returns = model.returns.predict(valued, towards, name, alone)
+        columns_of_type = {
+            "p_return": returns.with_event,
+            "p_conversion": model.conversions.predict(features, towards, name, conversion).with_event,
+            "revenue": model.revenues.predict(features, towards, name, revenue).with_event,
+            "uplift_low": returns.uplift_low,
+            "uplift_high": returns.uplift_high,
+        }
+        for cell, column in columns_of_type.items():
+            cells[cell][:, positions] = column[:, np.newaxis]
+        evidence[positions] = returns.evidence
+    purchases = purchase_columns(features)
+    worth = model.lifetime.predict(purchases["x"], purchases["t_x"], purchases["T"], purchases["z"])
+    if_back = worth["lifetime_value_if_alive"].to_numpy()
+    matrix = ResponseMatrix(
+        as_of_date=prediction.as_of_date,
+        user_ids=features.index.to_numpy(dtype=object),
+        events=events.assign(evidence=evidence),
+        p_return_if_not_contacted=alone.astype(np.float32),
+        p_conversion_if_not_contacted=conversion.astype(np.float32),
+        revenue_if_not_contacted=revenue.astype(np.float32),
+        model_version=prediction.model_version,
+        value_of_a_return=value_of_a_return(if_back, np.zeros(users), prediction.weights).astype(np.float32),
+        **cells,
+    )
+    segments = np.full(users, "everybody", dtype=object)
+    if model.segmenter is not None and users:
+        segments = model.segmenter.predict(features)
+    return UserPredictions(
+        features=features,
+        matrix=matrix,
+        segments=segments,
+        p_alive=worth["p_alive"].to_numpy(),
+        lifetime_value=worth["lifetime_value"].to_numpy(),
+        lifetime_value_if_back=if_back,
+        is_reachable=batch.is_reachable,
+    )
+
+
+def response_matrix(
+    warehouse: Warehouse, as_of_date: date, settings: Settings, *, rows: int = ROWS_PER_BATCH
+) -> ResponseMatrix:
     """Return chances and money of every inactive user with every open event, by the champion of the date.
 
-    Users are sorted by user_id, events by event_id; either may be none at all.
+    Users are sorted by user_id, events by event_id; either may be none at all. Features are read and forgotten
+    `rows` users at a time.
 
     Raises:
         PipelineError: there are no features for the date.
         RegistryError: there is no model for the date.
     """
-    return predict_users(warehouse, as_of_date, settings).matrix
+    return _joined([part.matrix for part in Prediction.of(warehouse, as_of_date, settings).batches(rows)])
+
+
+def predict_users(warehouse: Warehouse, as_of_date: date, settings: Settings) -> UserPredictions:
+    """Return everything that is said of all inactive users, with their features: for worlds that fit into memory."""
+    parts = list(Prediction.of(warehouse, as_of_date, settings).batches())
+    matrix = _joined([part.matrix for part in parts])
+    together = pd.concat([part.features for part in parts])
+    order = together.index.get_indexer(pd.Index(matrix.user_ids))
+    arrays = {
+        name: np.concatenate([getattr(part, name) for part in parts])[order]
+        for name in ("segments", "p_alive", "lifetime_value", "lifetime_value_if_back", "is_reachable")
+    }
+    return UserPredictions(features=together.iloc[order], matrix=matrix, **arrays)
 
 
 def matrix_values(matrix: ResponseMatrix, settings: Settings) -> np.ndarray:
@@ -69,65 +202,12 @@ def matrix_values(matrix: ResponseMatrix, settings: Settings) -> np.ndarray:
     )
 
 
-def predict_users(warehouse: Warehouse, as_of_date: date, settings: Settings) -> UserPredictions:
-    """Let the champion of the date predict every inactive user."""
-    features = read_inactive_users(warehouse, as_of_date)
-    model, version, messages = load_champion(warehouse, as_of_date, settings)
-    events = read_open_events(warehouse, as_of_date)
-    users, columns = len(features), len(events)
-    valued = model.with_worth(features)
-    alone = {
-        "p_return": model.returns.predict_baseline(valued),
-        "p_conversion": model.conversions.predict_baseline(features),
-        "revenue": model.revenues.predict_baseline(features),
-    }
-    names = (*alone, "uplift_low", "uplift_high")
-    cells = {name: np.zeros((users, columns)) for name in names}
-    evidence = np.full(columns, "insufficient", dtype=object)
-    for event_type, positions in events.groupby("event_type", sort=True).indices.items():
-        towards = read_event_features(warehouse, as_of_date, str(event_type), features.index)
-        returns = model.returns.predict(valued, towards, str(event_type), alone["p_return"])
-        conversions = model.conversions.predict(features, towards, str(event_type), alone["p_conversion"])
-        revenues = model.revenues.predict(features, towards, str(event_type), alone["revenue"])
-        columns_of_type = {
-            "p_return": returns.with_event,
-            "p_conversion": conversions.with_event,
-            "revenue": revenues.with_event,
-            "uplift_low": returns.uplift_low,
-            "uplift_high": returns.uplift_high,
-        }
-        for name, column in columns_of_type.items():
-            cells[name][:, positions] = column[:, np.newaxis]
-        evidence[positions] = returns.evidence
-    purchases = purchase_columns(features)
-    worth = model.lifetime.predict(purchases["x"], purchases["t_x"], purchases["T"], purchases["z"])
-    if_back = worth["lifetime_value_if_alive"].to_numpy()
-    weights = ValueWeights.from_mapping(asdict(settings.value_weights))
-    matrix = ResponseMatrix(
-        as_of_date=as_of_date,
-        user_ids=features.index.to_numpy(dtype=object),
-        events=events.assign(evidence=evidence),
-        p_return=cells["p_return"],
-        p_return_if_not_contacted=alone["p_return"],
-        p_conversion=cells["p_conversion"],
-        p_conversion_if_not_contacted=alone["p_conversion"],
-        revenue=cells["revenue"],
-        revenue_if_not_contacted=alone["revenue"],
-        model_version=version.version,
-        uplift_low=cells["uplift_low"],
-        uplift_high=cells["uplift_high"],
-        value_of_a_return=value_of_a_return(if_back, np.zeros(users), weights),
-    )
-    segments = np.full(users, "everybody", dtype=object)
-    if model.segmenter is not None and users:
-        segments = model.segmenter.predict(features)
-    return UserPredictions(
-        features=features,
-        matrix=matrix,
-        model=model,
-        segments=segments,
-        p_alive=worth["p_alive"].to_numpy(),
-        lifetime_value=worth["lifetime_value"].to_numpy(),
-        lifetime_value_if_back=if_back,
-        messages=messages,
-    )
+def _joined(parts: Sequence[ResponseMatrix]) -> ResponseMatrix:
+    """Put batches together, sorted by user_id (by code point, whatever the warehouse's collation)."""
+    user_ids = np.concatenate([part.user_ids for part in parts])
+    names = (*_CELLS, *_BY_USER)
+    arrays: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    order = np.argsort(user_ids, kind="stable")
+    if not (order[:-1] < order[1:]).all():
+        user_ids, arrays = user_ids[order], {name: array[order] for name, array in arrays.items()}
+    return replace(parts[0], user_ids=user_ids, **arrays)

@@ -32,6 +32,11 @@ class ScoringModel:
     lifetime: LifetimeValueModel
     segmenter: UserSegmenter | None
 
+    @property
+    def uses_event_features(self) -> bool:
+        """Whether any part looks at the features of a user towards a type of event."""
+        return any(bool(part.uplift_.deviations) for part in (self.returns, self.conversions, self.revenues))
+
     def with_worth(self, features: pd.DataFrame) -> pd.DataFrame:
         """Add the money a user is expected to bring once back to the user features, for the return model."""
         return add_worth(features, self.conversions, self.revenues)

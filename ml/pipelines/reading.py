@@ -6,7 +6,6 @@ YAML, no Python.
 
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,8 +22,8 @@ __all__ = [
     "read_inactive_users",
     "read_open_events",
     "read_purchases",
-    "read_reachable_users",
     "read_training_rows",
+    "require_features",
 ]
 
 _KEYS = ("user_id", "as_of_date", "event_type")
@@ -171,13 +170,12 @@ def read_training_rows(warehouse: Warehouse, as_of_date: date) -> TrainingRows:
     return TrainingRows(frame[key_names], frame[catalogue.user_names], frame[catalogue.event_names])
 
 
-def read_inactive_users(warehouse: Warehouse, as_of_date: date) -> pd.DataFrame:
-    """Read the features of every user inactive on a date: index user_id, sorted; one column a feature.
+def require_features(warehouse: Warehouse, as_of_date: date) -> None:
+    """Make sure that features were built for a date.
 
     Raises:
-        PipelineError: nobody has features on that date.
+        PipelineError: they were not.
     """
-    catalogue = FeatureCatalogue.read(warehouse)
     is_built = warehouse.scalar(
         "select exists (select from features.feat_user_behaviour where as_of_date = %s)", (as_of_date,)
     )
@@ -185,6 +183,16 @@ def read_inactive_users(warehouse: Warehouse, as_of_date: date) -> pd.DataFrame:
         raise PipelineError(
             f"No user has features on {as_of_date}: the date is before all data, or build_features has not run for it."
         )
+
+
+def read_inactive_users(warehouse: Warehouse, as_of_date: date) -> pd.DataFrame:
+    """Read the features of every user inactive on a date: index user_id, sorted; one column a feature.
+
+    Raises:
+        PipelineError: nobody has features on that date.
+    """
+    require_features(warehouse, as_of_date)
+    catalogue = FeatureCatalogue.read(warehouse)
     selected, joined = catalogue.joins("users", with_event_features=False)
     frame = warehouse.read_frame(
         f"select users.user_id{selected} from features.feat_user_behaviour as users {joined}"
@@ -235,14 +243,6 @@ def read_open_events(warehouse: Warehouse, as_of_date: date) -> pd.DataFrame:
         ' from features.open_events where as_of_date = %s order by event_id collate "C"',
         (as_of_date,),
     )
-
-
-def read_reachable_users(warehouse: Warehouse, as_of_date: date) -> set[Any]:
-    """Read who may be contacted over at least one channel on a date."""
-    frame = warehouse.read_frame(
-        "select distinct user_id from features.eligible_user_channels where as_of_date = %s", (as_of_date,)
-    )
-    return set(frame["user_id"])
 
 
 def _truth(column: pd.Series) -> np.ndarray:

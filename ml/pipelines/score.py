@@ -1,13 +1,15 @@
 """Stage: write what the champion says about every inactive user - scores, the best three events, segments."""
 
+from collections import Counter
 from datetime import date
 
 import numpy as np
 import pandas as pd
 
 from ml.contracts import ResponseMatrix, StageReport
-from ml.pipelines.matrix import UserPredictions, matrix_values, predict_users
-from ml.pipelines.reading import read_reachable_users
+from ml.pipelines.batches import ROWS_PER_BATCH
+from ml.pipelines.matrix import Prediction, UserPredictions, matrix_values
+from ml.pipelines.model import ScoringModel
 from ml.value import value_score
 from warehouse.door import Warehouse
 from warehouse.settings import Settings
@@ -16,52 +18,62 @@ __all__ = ["score_users"]
 
 _BEST = 3
 _MONEY_DIGITS = 6
+_FORGET = (
+    "delete from predictions.user_scores where as_of_date = %(as_of_date)s",
+    "delete from predictions.response_scores where as_of_date = %(as_of_date)s",
+    "delete from predictions.segments where as_of_date = %(as_of_date)s",
+)
 
 
-def score_users(as_of_date: date, settings: Settings) -> StageReport:
+def score_users(as_of_date: date, settings: Settings, *, rows_per_batch: int = ROWS_PER_BATCH) -> StageReport:
     """Score every inactive user of a date and replace the rows of that date in one transaction.
 
     Writes predictions.user_scores (a row per inactive user), predictions.response_scores (a user's best three open
-    events by expected incremental value) and predictions.segments.
+    events by expected incremental value) and predictions.segments. Users pass through memory `rows_per_batch` at a
+    time; what is written does not depend on that number.
     """
     warehouse = Warehouse(settings.warehouse_url)
-    predicted = predict_users(warehouse, as_of_date, settings)
-    values = matrix_values(predicted.matrix, settings)
-    reachable = read_reachable_users(warehouse, as_of_date)
-    users = user_scores(predicted, values, reachable)
-    responses = response_scores(predicted.matrix, values)
-    segments = segment_rows(predicted, values, users)
+    prediction = Prediction.of(warehouse, as_of_date, settings)
+    segments = Segments(prediction.model, len(prediction.events))
+    users, responses = 0, 0
+    evidence: dict[str, str] = {}
+    key = {"as_of_date": as_of_date}
     with warehouse.transaction() as connection:
-        for table, frame in (
-            ("predictions.user_scores", users),
-            ("predictions.response_scores", responses),
-            ("predictions.segments", segments),
-        ):
-            dated = frame.assign(as_of_date=pd.Series([as_of_date] * len(frame), dtype=object))
-            warehouse.replace_rows(connection, table, dated, key={"as_of_date": as_of_date})
-    messages = list(predicted.messages)
-    events = predicted.matrix.events
-    if len(users) == 0:
+        for statement in _FORGET:
+            connection.execute(statement, key)
+        for predicted in prediction.batches(rows_per_batch):
+            values = matrix_values(predicted.matrix, settings)
+            segments.add(predicted, values)
+            evidence.update(
+                zip(predicted.matrix.events["event_type"], predicted.matrix.events["evidence"], strict=True)
+            )
+            scores, best = user_scores(predicted, values), response_scores(predicted.matrix, values)
+            users += warehouse.copy_frame(connection, "predictions.user_scores", scores.assign(**key))
+            responses += warehouse.copy_frame(connection, "predictions.response_scores", best.assign(**key))
+        profiles = segments.rows(prediction.events["event_type"].to_numpy(dtype=object))
+        warehouse.copy_frame(connection, "predictions.segments", profiles.assign(**key))
+    messages = list(prediction.messages)
+    if users == 0:
         messages.append("Nobody is inactive on this date, so there is nobody to score.")
-    if len(events) == 0:
+    if len(prediction.events) == 0:
         messages.append("No event is open on this date: users are ranked by what they are worth, none is invited.")
-    unproven = sorted(set(events.loc[events["evidence"] == "insufficient", "event_type"]))
+    unproven = sorted(event_type for event_type, kind in evidence.items() if kind == "insufficient")
     if unproven:
         messages.append(
             f"Past campaigns do not show what these event types do: {', '.join(unproven)}. "
             "Invite a random part of the users first, so that the next run knows."
         )
     details: dict[str, float | int | str] = {
-        "users": len(users),
-        "events": len(events),
-        "segments": len(segments),
-        "version": predicted.matrix.model_version,
+        "users": users,
+        "events": len(prediction.events),
+        "segments": len(profiles),
+        "version": prediction.model_version,
     }
-    return StageReport("score_users", as_of_date, len(users) + len(responses), tuple(messages), details)
+    return StageReport("score_users", as_of_date, users + responses, tuple(messages), details)
 
 
-def user_scores(predicted: UserPredictions, values: np.ndarray, reachable: set[str]) -> pd.DataFrame:
-    """Return the rows of predictions.user_scores, one per inactive user."""
+def user_scores(predicted: UserPredictions, values: np.ndarray) -> pd.DataFrame:
+    """Return rows of predictions.user_scores, one per inactive user."""
     matrix = predicted.matrix
     users = len(matrix.user_ids)
     has_events = values.shape[1] > 0
@@ -86,28 +98,26 @@ def user_scores(predicted: UserPredictions, values: np.ndarray, reachable: set[s
             "lifetime_value": _money(predicted.lifetime_value),
             "value_score": _money(score),
             "social_influence": _money(np.zeros(users)),
-            "is_reachable": np.isin(matrix.user_ids, sorted(reachable)) if users else np.zeros(0, dtype=bool),
+            "is_reachable": predicted.is_reachable,
             "model_version": matrix.model_version,
         }
     )
 
 
 def response_scores(matrix: ResponseMatrix, values: np.ndarray) -> pd.DataFrame:
-    """Return the rows of predictions.response_scores: the best three events of each user, ties by event_id."""
+    """Return rows of predictions.response_scores: the best three events of each user, ties by event_id."""
     kept = min(_BEST, values.shape[1])
     order = np.argsort(-values, axis=1, kind="stable")[:, :kept]
     rows = np.repeat(np.arange(values.shape[0]), kept)
     columns = order.ravel()
 
-    def cells(array: np.ndarray) -> np.ndarray:
-        return array[rows, columns]
+    def cells(array: np.ndarray | None) -> np.ndarray:
+        return np.full(len(rows), np.nan) if array is None else array[rows, columns]
 
     def by_event(name: str) -> np.ndarray:
         return matrix.events[name].to_numpy(dtype=object)[columns]
 
     p_return, alone = cells(matrix.p_return), matrix.p_return_if_not_contacted[rows]
-    assert matrix.uplift_low is not None
-    assert matrix.uplift_high is not None
     return pd.DataFrame(
         {
             "user_id": matrix.user_ids[rows],
@@ -128,30 +138,59 @@ def response_scores(matrix: ResponseMatrix, values: np.ndarray) -> pd.DataFrame:
     )
 
 
-def segment_rows(predicted: UserPredictions, values: np.ndarray, users: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of predictions.segments, one per segment that has users."""
-    segmenter = predicted.model.segmenter
-    described = {}
-    if segmenter is not None and len(users):
-        described = {profile.segment: profile for profile in segmenter.describe(predicted.features, predicted.segments)}
-    event_types = predicted.matrix.events["event_type"].to_numpy(dtype=object)
-    rows = []
-    for segment, positions in users.groupby("segment", sort=True).indices.items():
-        profile = described.get(str(segment))
-        means = values[positions].mean(axis=0) if values.shape[1] else np.zeros(0)
-        rows.append(
-            {
-                "segment": segment,
-                "size": len(positions),
-                "share": len(positions) / len(users),
-                "definition": profile.definition if profile else "all inactive users",
-                "medians": {} if profile is None else dict(profile.medians),
-                "best_event_type": event_types[int(means.argmax())] if len(means) else None,
-                "expected_value": round(float(means.max()), _MONEY_DIGITS) if len(means) else None,
-            }
-        )
-    names = ["segment", "size", "share", "definition", "medians", "best_event_type", "expected_value"]
-    return pd.DataFrame(rows, columns=names)
+class Segments:
+    """What the segments of a date look like, gathered batch by batch.
+
+    Only what the profiles show is kept of a user: the segment and the segment's main features.
+    """
+
+    def __init__(self, model: ScoringModel, events: int) -> None:
+        self._segmenter = model.segmenter
+        self._sizes: Counter[str] = Counter()
+        self._totals: dict[str, np.ndarray] = {}
+        self._events = events
+        self._features: list[pd.DataFrame] = []
+        self._names: list[np.ndarray] = []
+
+    def add(self, predicted: UserPredictions, values: np.ndarray) -> None:
+        """Take in a batch with its values, (users, events)."""
+        # In millionths, as whole numbers: their sum does not depend on how users were split into batches.
+        millionths = np.rint(values * 10**_MONEY_DIGITS).astype(np.int64)
+        names, position = np.unique(predicted.segments.astype(str), return_inverse=True)
+        for number, name in enumerate(names):
+            inside = position == number
+            self._sizes[str(name)] += int(inside.sum())
+            total = self._totals.setdefault(str(name), np.zeros(self._events, dtype=np.int64))
+            total += millionths[inside].sum(axis=0)
+        if self._segmenter is not None:
+            shown = [name for name in self._segmenter.main_features_ if name in predicted.features]
+            self._features.append(predicted.features[shown].reset_index(drop=True))
+            self._names.append(predicted.segments)
+
+    def rows(self, event_types: np.ndarray) -> pd.DataFrame:
+        """Return the rows of predictions.segments, one per segment that has users."""
+        described = {}
+        users = sum(self._sizes.values())
+        if self._segmenter is not None and users:
+            features = pd.concat(self._features, ignore_index=True)
+            profiles = self._segmenter.describe(features, np.concatenate(self._names))
+            described = {profile.segment: profile for profile in profiles}
+        rows = []
+        for segment, size in sorted(self._sizes.items()):
+            profile, means = described.get(segment), self._totals[segment] / size / 10**_MONEY_DIGITS
+            rows.append(
+                {
+                    "segment": segment,
+                    "size": size,
+                    "share": size / users,
+                    "definition": profile.definition if profile else "all inactive users",
+                    "medians": {} if profile is None else dict(profile.medians),
+                    "best_event_type": event_types[int(means.argmax())] if len(means) else None,
+                    "expected_value": round(float(means.max()), _MONEY_DIGITS) if len(means) else None,
+                }
+            )
+        names = ["segment", "size", "share", "definition", "medians", "best_event_type", "expected_value"]
+        return pd.DataFrame(rows, columns=names)
 
 
 def _money(amounts: np.ndarray) -> np.ndarray:

@@ -194,22 +194,26 @@ def test_a_chain_writes_scores_for_every_inactive_user(house: House) -> None:
     assert segments["share"].sum() == pytest.approx(1.0)
 
 
-def test_running_again_gives_the_same_rows_and_the_same_version(house: House) -> None:
+def test_running_again_in_other_batches_gives_the_same_rows_and_the_same_version(house: House) -> None:
     house.fill()
 
-    def contents() -> list[pd.DataFrame]:
-        score_users(DAY, house.settings)
+    def contents(rows_per_batch: int) -> list[pd.DataFrame]:
+        score_users(DAY, house.settings, rows_per_batch=rows_per_batch)
         return [
             house.warehouse.read_frame(f"select * from predictions.{table} order by 1, 2, 3")
             for table in ("user_scores", "response_scores", "segments")
         ]
 
     first_version = train_models(DAY, house.settings).details["version"]
-    first = contents()
+    first = contents(65_536)
     house.warehouse.execute("delete from predictions.model_versions")
     assert train_models(DAY, house.settings).details["version"] == first_version
-    for before, after in zip(first, contents(), strict=True):
+    for before, after in zip(first, contents(7), strict=True):
         pd.testing.assert_frame_equal(before, after)
+    whole = response_matrix(house.warehouse, DAY, house.settings)
+    parts = response_matrix(house.warehouse, DAY, house.settings, rows=7)
+    for name in ("user_ids", "p_return", "p_return_if_not_contacted", "uplift_high", "revenue"):
+        np.testing.assert_array_equal(getattr(whole, name), getattr(parts, name))
 
 
 def test_scores_do_not_depend_on_who_is_scored_beside(house: House) -> None:
