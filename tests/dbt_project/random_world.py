@@ -39,6 +39,12 @@ class RandomWorld:
         """Make raw hold the rows that happened before a moment, and nothing else."""
         with psycopg.connect(url) as connection:
             connection.execute(f"truncate {', '.join(f'raw.{table}' for table in (*TIMES, 'items'))} cascade")
+            # Another story, not another act: what the ledger remembers of the last one must go too.
+            connection.execute("set local session_replication_role = replica")
+            connection.execute(
+                "truncate privacy.consent_acts, privacy.consent_states, privacy.granted_consents cascade"
+            )
+            connection.execute("set local session_replication_role = origin")
             insert_rows(connection, "items", self.items)
             for table, column in TIMES.items():
                 rows = self.tables[table]
