@@ -16,14 +16,16 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import digamma, expit, gammaln, hyp2f1, polygamma
+from scipy.special import digamma, expit, gammaln, hyp2f1
 
-from ml.value.likelihood import Curve
+from ml.value.likelihood import Curve, trigamma
 from ml.value.models import PurchaseModel, checked_ages, draws_from
 from ml.value.purchases import PurchaseGroups, distinct
 
 # Formulas divide by a - 1 (and for newcomers by a + b - 1): this near to the gap, both sides of it are averaged.
 _NEAR_GAP = 1e-5
+# Groups are worked on in portions that fit into the processor's cache.
+_PORTION = 8_192
 
 
 class BetaGeometric(PurchaseModel):
@@ -101,8 +103,12 @@ class BetaGeometric(PurchaseModel):
         survived = x + self._first_occasions
         whole = a + b + survived - 1
         share = horizon / (alpha + T + horizon)
-        curved = hyp2f1(a - 1, whole - r - x, whole, share)
-        return np.asarray(whole / (a - 1) * (1 - (1 - share) ** (a - 1) * curved))
+        with np.errstate(over="ignore", invalid="ignore"):
+            kept = (1 - share) ** (a - 1) * hyp2f1(a - 1, whole - r - x, whole, share)
+        if not np.isfinite(kept).all():
+            # Parameters that ran away (a and b in the thousands) overflow here, and not as it stood before.
+            kept = np.where(np.isfinite(kept), kept, (1 - share) ** (r + x) * hyp2f1(r + x, b + survived, whole, share))
+        return np.asarray(whole / (a - 1) * (1 - kept))
 
     def _curve(self, groups: PurchaseGroups) -> Callable[[np.ndarray], Curve]:
         x, customers = groups.x, groups.customers
@@ -113,27 +119,51 @@ class BetaGeometric(PurchaseModel):
         ages, of_age = distinct(groups.T)
         by_age = np.bincount(of_age, customers)
         purchases_by_age = np.bincount(of_age, customers * x)
-        open_ended = np.flatnonzero(x + self._first_occasions >= 1)
+        ages = ages / groups.unit
+        open_ended = slice(None) if self._first_occasions else np.flatnonzero(x >= 1)
         recencies, of_recency = distinct(groups.t_x[open_ended])
-        of_age_open, of_count_open = of_age[open_ended], of_count[open_ended]
+        recencies = recencies / groups.unit
+        index = (of_age[open_ended], of_recency, of_count[open_ended])
         weight, x_open = customers[open_ended], x[open_ended]
 
         def curve(parameters: np.ndarray) -> Curve:
             r, alpha, a, b = parameters
-            log_age, log_recency = np.log(alpha + ages), np.log(alpha + recencies)
-            per_age, per_recency = 1.0 / (alpha + ages), 1.0 / (alpha + recencies)
+            log_age, per_age = np.log(alpha + ages), 1.0 / (alpha + ages)
+            log_recency, per_recency = np.log(alpha + recencies), 1.0 / (alpha + recencies)
             survived = np.maximum(b + occasions - 1, np.finfo(float).tiny)
-            log_gap = log_age[of_age_open] - log_recency[of_recency]
-            rate_gap = per_age[of_age_open] - per_recency[of_recency]
-            shape = r + x_open
-            odds = np.log(a) - np.log(survived)[of_count_open] + shape * log_gap
-            stopped = expit(odds)
-            # softplus(odds) = -ln(1 - expit(odds)), written so that it neither overflows nor loses small values.
-            softplus = np.maximum(odds, 0.0) + np.log1p(np.exp(-np.abs(odds)))
-            first = weight * stopped
-            second = first * (1.0 - stopped)
-            slope = shape * rate_gap
-            inverse_survived = (1.0 / survived)[of_count_open]
+            log_odds, inverse_survived = np.log(a) - np.log(survived), 1.0 / survived
+            softplus = 0.0
+            # Sums over customers of the chance to have stopped and of its variance, times products of the slopes of
+            # the odds by r, alpha, a and b, and times the curvatures of the odds.
+            slopes, squares = np.zeros(4), np.zeros((4, 4))
+            by_rate, by_alpha, by_b = 0.0, 0.0, 0.0
+            for start in range(0, len(weight), _PORTION):
+                part = slice(start, start + _PORTION)
+                of_age_part, of_recency_part, of_count_part = (numbers[part] for numbers in index)
+                there, before = per_age[of_age_part], per_recency[of_recency_part]
+                shape = r + x_open[part]
+                gap = np.empty((4, len(shape)))
+                np.subtract(log_age[of_age_part], log_recency[of_recency_part], out=gap[0])
+                rate_gap = there - before
+                np.multiply(shape, rate_gap, out=gap[1])
+                gap[2] = 1.0 / a
+                np.negative(inverse_survived[of_count_part], out=gap[3])
+                odds = shape * gap[0]
+                odds += log_odds[of_count_part]
+                # ln(1 + exp(odds)) and its slope, written so that nothing overflows.
+                small = np.exp(-np.abs(odds))
+                one_more = 1.0 + small
+                many = weight[part]
+                softplus += float(many @ np.maximum(odds, 0.0) + many @ np.log(one_more))
+                first = many / one_more
+                second = first * small
+                second /= one_more
+                first = np.where(odds > 0, first, first * small)
+                slopes += gap @ first
+                squares += (gap * second) @ gap.T
+                by_rate += float(first @ rate_gap)
+                by_alpha -= float((first * gap[1]) @ (there + before))
+                by_b += float(first @ gap[3] ** 2)
 
             whole = a + b + occasions
             value = (
@@ -148,47 +178,28 @@ class BetaGeometric(PurchaseModel):
                 )
                 + total * r * np.log(alpha)
                 - (r * by_age + purchases_by_age) @ log_age
-                + weight @ softplus
+                + softplus
             )
             shared = by_count @ (digamma(a + b) - digamma(whole))
-            gradient = np.array(
+            gradient = slopes + np.array(
                 [
-                    by_count @ (digamma(r + counts) - digamma(r))
-                    + total * np.log(alpha)
-                    - by_age @ log_age
-                    + first @ log_gap,
-                    total * r / alpha - (r * by_age + purchases_by_age) @ per_age + first @ slope,
-                    shared + first.sum() / a,
-                    shared + by_count @ (digamma(b + occasions) - digamma(b)) - first @ inverse_survived,
+                    by_count @ (digamma(r + counts) - digamma(r)) + total * np.log(alpha) - by_age @ log_age,
+                    total * r / alpha - (r * by_age + purchases_by_age) @ per_age,
+                    shared,
+                    shared + by_count @ (digamma(b + occasions) - digamma(b)),
                 ]
             )
-            shared = by_count @ (polygamma(1, a + b) - polygamma(1, whole))
-            lean, tilt = second * log_gap, second * slope
-            rr = by_count @ (polygamma(1, r + counts) - polygamma(1, r)) + lean @ log_gap
-            ra = total / alpha - by_age @ per_age + first @ rate_gap + lean @ slope
-            bend = per_recency[of_recency] ** 2 - per_age[of_age_open] ** 2
-            aa = (
-                -total * r / alpha**2
-                + (r * by_age + purchases_by_age) @ per_age**2
-                + first @ (shape * bend)
-                + tilt @ slope
-            )
-            hessian = np.array(
-                [
-                    [rr, ra, lean.sum() / a, -lean @ inverse_survived],
-                    [ra, aa, tilt.sum() / a, -tilt @ inverse_survived],
-                    [0.0, 0.0, shared + (second - first).sum() / a**2, shared - second @ inverse_survived / a],
-                    [
-                        0.0,
-                        0.0,
-                        0.0,
-                        shared
-                        + by_count @ (polygamma(1, b + occasions) - polygamma(1, b))
-                        + (first + second) @ inverse_survived**2,
-                    ],
-                ]
-            )
-            return float(value), gradient, np.triu(hessian) + np.triu(hessian, 1).T
+            shared = by_count @ (trigamma(a + b) - trigamma(whole))
+            hessian = squares
+            hessian[0, 0] += by_count @ (trigamma(r + counts) - trigamma(r))
+            across = total / alpha - by_age @ per_age + by_rate
+            hessian[0, 1] += across
+            hessian[1, 0] += across
+            hessian[1, 1] += -total * r / alpha**2 + (r * by_age + purchases_by_age) @ per_age**2 + by_alpha
+            hessian[2:, 2:] += shared
+            hessian[2, 2] -= slopes[2] / a
+            hessian[3, 3] += by_count @ (trigamma(b + occasions) - trigamma(b)) + by_b
+            return float(value), gradient, hessian
 
         return curve
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
+from threadpoolctl import threadpool_limits
 
 from ml.value.beta_geometric import BetaGeometric, ModifiedBetaGeometric
 from ml.value.errors import ValueModelError
@@ -83,7 +84,9 @@ class LifetimeValueModel:
         else:
             self.purchases_ = self._fit_purchases(counts[payers], recency[payers], age[payers], int(repeaters.sum()))
         firsts = None if mean_amount is None else np.asarray(mean_amount, dtype=float)[payers]
-        self._fit_spend(counts[repeaters], amounts[repeaters], firsts)
+        # One thread: sums of several add up in changing order, and the same data must give the same money.
+        with threadpool_limits(limits=1):
+            self._fit_spend(counts[repeaters], amounts[repeaters], firsts)
         self.messages_ = tuple(self._messages)
         self._is_fitted = True
         return self

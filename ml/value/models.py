@@ -215,7 +215,7 @@ class PurchaseModel(ABC):
         if len(groups.x) > 2 * _FIRST_LOOK and not self.prior_strength:
             # Every so many-th history tells nearly where the maximum is; all of them are then needed for a few steps.
             thin = slice(None, None, len(groups.x) // _FIRST_LOOK)
-            some = PurchaseGroups(groups.x[thin], groups.t_x[thin], groups.T[thin], groups.customers[thin])
+            some = groups.take(thin)
             near = maximise(self._curve(some), starts, weight=some.total)
             if near.is_reached:
                 starts = (tuple(near.parameters), *starts)

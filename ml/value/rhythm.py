@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy.special import digamma, gammaln, polygamma
+from scipy.special import digamma, gammaln
 
 from ml.value.errors import ValueModelError
-from ml.value.likelihood import Curve, maximise
+from ml.value.likelihood import Curve, maximise, trigamma
 
 DEFINITIONS = ("fixed", "rhythm", "p_alive")
 _STARTS = ((1.0, 1.0), (0.3, 0.1), (3.0, 5.0))
@@ -174,7 +174,7 @@ def _curve(gaps: np.ndarray, span: np.ndarray) -> Callable[[np.ndarray], Curve]:
         mixed = users / scale - per.sum()
         hessian = np.array(
             [
-                [by_count @ (polygamma(1, shape + counts) - polygamma(1, shape)), mixed],
+                [by_count @ (trigamma(shape + counts) - trigamma(shape)), mixed],
                 [mixed, -users * shape / scale**2 + (shape + gaps) @ per**2],
             ]
         )

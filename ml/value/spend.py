@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import digamma, gammaln, polygamma
+from scipy.special import digamma, gammaln
 
 from ml.value.errors import ValueModelError
-from ml.value.likelihood import Curve, maximise
-from ml.value.purchases import distinct
+from ml.value.likelihood import Curve, maximise, trigamma
 
 PARAMETERS = ("p", "q", "v")
 _STARTS = ((2.0, 2.0, 1.0), (6.0, 4.0, 3.0), (1.0, 1.5, 0.5), (50.0, 3.0, 2.0))
@@ -129,8 +128,8 @@ class GammaGamma:
 
 
 def _curve(x: np.ndarray, z: np.ndarray) -> Callable[[np.ndarray], Curve]:
-    counts, of_count = distinct(x)
-    by_count = np.bincount(of_count).astype(float)
+    counts, by_count = np.unique(x, return_counts=True)
+    by_count = by_count.astype(float)
     total = float(x.size)
     spent = x * z
     log_spent = np.log(spent)
@@ -162,12 +161,12 @@ def _curve(x: np.ndarray, z: np.ndarray) -> Callable[[np.ndarray], Curve]:
                 total * q / v - p * x_per - q * sum_per,
             ]
         )
-        second = by_count * polygamma(1, shape)
+        second = by_count * trigamma(shape)
         pq = counts @ second
         hessian = np.array(
             [
-                [counts**2 @ (second - by_count * polygamma(1, p * counts)), pq, -x_per],
-                [pq, second.sum() - total * polygamma(1, q), total / v - sum_per],
+                [counts**2 @ (second - by_count * trigamma(p * counts)), pq, -x_per],
+                [pq, second.sum() - total * trigamma(q), total / v - sum_per],
                 [-x_per, total / v - sum_per, -total * q / v**2 + p * float(x @ squares) + q * float(squares.sum())],
             ]
         )
