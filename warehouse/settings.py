@@ -8,16 +8,17 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
+
+from warehouse.settings_checks import Between, Flag, SettingsError, Worded, as_fields, checked, merged, missing_key
 
 __all__ = [
     "Alerts",
@@ -35,21 +36,9 @@ FILE_NAME = "rekindle.toml"
 SAMPLE_NAME = re.compile(r"[a-z][a-z0-9_]*")
 SCHEMA_PREFIX = "schema:"
 
-
-class SettingsError(ValueError):
-    """A setting is unknown, missing or wrong; the message names the file, the key and what is allowed."""
-
-
-@dataclass(frozen=True)
-class Between:
-    """What a number in rekindle.toml may be: from `lowest` to `highest`."""
-
-    lowest: int
-    highest: int
-
-
 Days = Annotated[int, Between(1, 3650)]
 Share = Annotated[float, Between(0, 1)]
+Name = Annotated[str, Worded(r"\S(.*\S)?", "a name")]
 
 
 @dataclass(frozen=True)
@@ -66,6 +55,56 @@ class ValueWeights:
 
     lifetime_value: Share
     social_influence: Share
+
+
+@dataclass(frozen=True)
+class BusinessRule:
+    """The business's own way to choose, as an arm of every campaign: the first in an order get an event.
+
+    `share` of the eligible users are chosen by it; `top_share` of them, the first by the feature `order_by`, are
+    invited, to the cheapest open event or to one of the type that `event` names.
+    """
+
+    share: Share
+    top_share: Share
+    order_by: Annotated[str, Worded(r"[a-z][a-z0-9_]*", "the name of a feature column")]
+    descending: Annotated[bool, Flag()]
+    event: Name
+
+
+@dataclass(frozen=True)
+class ExperimentDesign:
+    """How campaigns are read: see ml.experiments.Design."""
+
+    design: Annotated[str, Worded("fixed|always-valid|group-sequential", "fixed, always-valid or group-sequential")]
+    alpha: Annotated[float, Between(0, 1)]
+    tuning: Annotated[int, Between(10, 10**9)]
+    looks: Annotated[int, Between(1, 50)]
+    correction: Annotated[str, Worded("holm|benjamini-hochberg", "holm or benjamini-hochberg")]
+    revenue_quantile: Annotated[float, Between(0, 1)]
+
+
+@dataclass(frozen=True)
+class EventRules:
+    """Limits of every event of a type; None is no limit.
+
+    `minimum` users and `budget` (expected money) hold for each event and plan. With `countries` only users known to be
+    there may be invited; with `minimum_age` or `maximum_age` only those whose year of birth leaves no doubt.
+    """
+
+    minimum: Annotated[int | None, Between(0, 10**9)] = None
+    budget: Annotated[Decimal | None, Between(0, 10**15)] = None
+    minimum_age: Annotated[int | None, Between(0, 150)] = None
+    maximum_age: Annotated[int | None, Between(0, 150)] = None
+    countries: Annotated[tuple[str, ...] | None, Worded("[A-Z]{2}", "ISO codes of countries such as DE")] = None
+
+
+@dataclass(frozen=True)
+class SegmentRules:
+    """Least and largest share of those whom the models choose that a segment may make up; None is no limit."""
+
+    minimum_share: Annotated[float | None, Between(0, 1)] = None
+    maximum_share: Annotated[float | None, Between(0, 1)] = None
 
 
 @dataclass(frozen=True)
@@ -109,14 +148,20 @@ class Settings:
     value_horizon_days: Days
     event_lookahead_days: Annotated[int, Between(0, 3650)]
     retrain_after_days: Days
+    tuning_trials: Annotated[int, Between(0, 1000)]
     budget: Annotated[Decimal | None, Between(0, 10**15)]
     holdout_share: Share
     control_share: Share
     exploration_share: Share
+    holdout_renewal_days: Days
     seed: Annotated[int, Between(0, 2**31 - 1)]
     caps: Caps
     value_weights: ValueWeights
+    business_rule: BusinessRule
+    experiments: ExperimentDesign
     alerts: Alerts
+    events: dict[str, EventRules]
+    segments: dict[str, SegmentRules]
 
     project_folder: Path
     state_folder: Path
@@ -201,15 +246,15 @@ def load_settings(data_folder: Path | None = None) -> Settings:
     }
     top_file = PROJECT_FOLDER / FILE_NAME
     values = _read_file(top_file)
-    missing = _missing_key(values, Settings)
+    missing = missing_key(values, Settings)
     if missing is not None:
         raise SettingsError(f"{top_file}: the key {missing} is missing; put it back, the git history has its value.")
-    settings = Settings(**_as_fields(values), **surroundings)
+    settings = Settings(**as_fields(Settings, values), **surroundings)
     if not settings.source or settings.source_schema is not None:
         return settings
     override_file = settings.source_folder / FILE_NAME
     if override_file != top_file and override_file.exists():
-        return Settings(**_as_fields(_merged(values, _read_file(override_file))), **surroundings)
+        return Settings(**as_fields(Settings, merged(values, _read_file(override_file))), **surroundings)
     return settings
 
 
@@ -286,79 +331,4 @@ def _read_file(file: Path) -> dict[str, Any]:
         raise SettingsError(f"{file} is not UTF-8: save it in that encoding.") from error
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{file} is not valid TOML: {error}.") from error
-    return _checked(values, Settings, file, "")
-
-
-@dataclass(frozen=True)
-class Key:
-    """One key of rekindle.toml: a table of further keys, or a number."""
-
-    kind: type
-    limits: Between | None
-    is_optional: bool
-
-
-def _keys_of(shape: type) -> dict[str, Key]:
-    """Read the keys of a settings class from its annotations; fields that no file sets are left out."""
-    keys: dict[str, Key] = {}
-    for name, hint in get_type_hints(shape, include_extras=True).items():
-        if is_dataclass(hint):
-            keys[name] = Key(cast(type, hint), None, is_optional=False)
-        elif get_origin(hint) is Annotated:
-            declared, limits = get_args(hint)
-            choices = get_args(declared) or (declared,)
-            keys[name] = Key(choices[0], limits, is_optional=type(None) in choices)
-    return keys
-
-
-def _checked(values: Mapping[str, Any], shape: type, file: Path, prefix: str) -> dict[str, Any]:
-    keys = _keys_of(shape)
-    checked: dict[str, Any] = {}
-    for name, value in values.items():
-        if name not in keys:
-            raise SettingsError(f"{file}: unknown key {prefix}{name}; the keys are {', '.join(keys)}.")
-        key = keys[name]
-        if key.limits is not None:
-            checked[name] = _checked_number(value, key.kind, key.limits, f"{file}: {prefix}{name}")
-        elif isinstance(value, dict):
-            checked[name] = _checked(value, key.kind, file, f"{name}.")
-        else:
-            raise SettingsError(f"{file}: {name} = {value!r} is not allowed; it is a table, written as [{name}].")
-    return checked
-
-
-def _checked_number(value: Any, kind: type, limits: Between, where: str) -> int | float | Decimal:
-    is_number = isinstance(value, int) if kind is int else isinstance(value, int | float)
-    if not is_number or isinstance(value, bool) or not limits.lowest <= value <= limits.highest:
-        noun = "a whole number" if kind is int else "a number"
-        raise SettingsError(
-            f"{where} = {value!r} is not allowed; it must be {noun} from {limits.lowest} to {limits.highest}."
-        )
-    # Through text, so that 0.1 stays 0.1 where it is money.
-    return Decimal(str(value)) if kind is Decimal else kind(value)
-
-
-def _missing_key(values: Mapping[str, Any], shape: type) -> str | None:
-    for name, key in _keys_of(shape).items():
-        if key.limits is None:
-            below = _missing_key(values.get(name, {}), key.kind)
-            if below is not None:
-                return f"{name}.{below}"
-        elif name not in values and not key.is_optional:
-            return name
-    return None
-
-
-def _merged(values: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(values)
-    for name, value in override.items():
-        merged[name] = {**merged[name], **value} if isinstance(value, dict) else value
-    return merged
-
-
-def _as_fields(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn checked values into arguments of `Settings`."""
-    found: dict[str, Any] = {}
-    for name, key in _keys_of(Settings).items():
-        found[name] = values.get(name) if key.limits is not None else key.kind(**values[name])
-    return found
+    return checked(values, Settings, file)

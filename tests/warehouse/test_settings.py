@@ -73,6 +73,13 @@ def test_the_data_folder_overrides_what_it_names(tmp_path: Path) -> None:
         ("budget = -1", "budget = -1 is not allowed"),
         ("caps = 3", "caps = 3 is not allowed; it is a table, written as [caps]"),
         ("budget = ", "is not valid TOML"),
+        ("[business_rule]\norder_by = 'drop table'", "it must be the name of a feature column"),
+        ("[business_rule]\ndescending = 1", "it must be true or false"),
+        ("[experiments]\ndesign = 'peeking'", "it must be fixed, always-valid or group-sequential"),
+        ("[events.tournament]\nminimums = 3", "unknown key events.tournament.minimums; the keys are minimum, budget"),
+        ("[events.tournament]\ncountries = ['Germany']", "it must be a list of ISO codes of countries such as DE"),
+        ("[events]\ntournament = 3", "write [events.tournament]"),
+        ("[segments.quiet]\nmaximum_share = 2", "segments.quiet.maximum_share = 2 is not allowed"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_sentence(tmp_path: Path, content: str, sentence: str) -> None:
@@ -81,6 +88,16 @@ def test_what_is_wrong_is_said_in_one_sentence(tmp_path: Path, content: str, sen
         load_settings(folder)
     assert sentence in str(wrong.value)
     assert str(folder / "rekindle.toml") in str(wrong.value)
+
+
+def test_events_and_segments_have_tables_of_free_names(tmp_path: Path) -> None:
+    text = "[events.tournament]\nminimum = 5\nbudget = 0.1\ncountries = ['DE', 'AT']\n[segments.'Big spenders']\n"
+    settings = load_settings(folder_with(tmp_path, text + "maximum_share = 0.5\n"))
+    limits = settings.events["tournament"]
+    assert (limits.minimum, limits.budget, limits.countries) == (5, Decimal("0.1"), ("DE", "AT"))
+    assert limits.minimum_age is None
+    assert settings.segments["Big spenders"].maximum_share == 0.5
+    assert load_settings().events == {}
 
 
 def test_a_key_that_is_gone_is_missed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
