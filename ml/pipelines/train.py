@@ -103,7 +103,7 @@ def fit_scoring_model(
     warehouse: Warehouse, as_of_date: date, rows: TrainingRows, settings: Settings
 ) -> tuple[ScoringModel, dict[str, float], tuple[str, ...]]:
     """Fit every part of the scoring model; return it with its metrics and sentences on what could not be learned."""
-    seeds = {"thread_count": _THREADS, "random_state": settings.seed}
+    seeds = {"thread_count": _THREADS, "random_state": settings.seed, "tuning_trials": settings.tuning_trials}
     conversions = _fit(ConversionModel(**seeds), rows.conversions())
     revenues = _fit(RevenueModel(**seeds), rows.revenues())
     examples = rows.returns()

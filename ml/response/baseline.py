@@ -1,6 +1,6 @@
 """What happens without any event: the chance (or amount) of a user left alone."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,9 @@ import pandas as pd
 
 from ml.response.calibration import Calibrator
 from ml.response.examples import Examples
-from ml.response.learners import BoostedLearner, Kind, Learner, LinearLearner, learner_from_state
+from ml.response.forest import ForestLearner
+from ml.response.learners import BoostedLearner, BoostingSettings, Kind, Learner, LinearLearner, learner_from_state
+from ml.response.monotone import MonotoneLearner, directions
 from ml.response.selection import (
     FOLDS,
     Comparison,
@@ -18,10 +20,13 @@ from ml.response.selection import (
     time_slices,
     user_folds,
 )
+from ml.response.tuning import tuned_boosting
 
 # With fewer rows or fewer of either outcome, features cannot be told from chance.
 MINIMUM_ROWS = 200
 MINIMUM_OF_EACH = 20
+# Candidates are compared on about so many rows at most.
+COMPARED_ROWS = 30_000
 
 
 @dataclass(frozen=True)
@@ -63,54 +68,101 @@ class Baseline:
         )
 
 
-def candidates(kind: Kind, *, thread_count: int, random_state: int) -> dict[str, Learner]:
-    """Return fresh candidates by name, the simplest first."""
-    learners = (
+def candidates(
+    kind: Kind,
+    features: Sequence[str],
+    boosting: BoostingSettings | None = None,
+    *,
+    thread_count: int,
+    random_state: int,
+) -> dict[str, Learner]:
+    """Return fresh candidates by name, the simplest first.
+
+    Args:
+        kind: kind of the outcome.
+        features: names of the features; without one whose direction is known there is no monotone candidate.
+        boosting: size and pace of the boosted ones.
+        thread_count: threads of those that use several.
+        random_state: seed.
+    """
+    seeds = {"thread_count": thread_count, "random_state": random_state}
+    learners = [
         Learner(kind),
         LinearLearner(kind),
-        BoostedLearner(kind, thread_count=thread_count, random_state=random_state),
-    )
-    return {learner.name: learner for learner in sorted(learners, key=lambda learner: learner.complexity)}
+        MonotoneLearner(kind, boosting, **seeds),
+        BoostedLearner(kind, boosting, **seeds),
+        ForestLearner(kind, **seeds),
+    ]
+    known = [learner for learner in learners if learner.name != MonotoneLearner.name or directions(features)]
+    return {learner.name: learner for learner in sorted(known, key=lambda learner: learner.complexity)}
 
 
 def select_baseline(
-    kind: Kind, examples: Examples, weight: np.ndarray, *, thread_count: int = 1, random_state: int = 0
+    kind: Kind,
+    examples: Examples,
+    weight: np.ndarray,
+    *,
+    tuning_trials: int = 0,
+    thread_count: int = 1,
+    random_state: int = 0,
 ) -> Baseline:
-    """Compare candidates on later rows of other users, calibrate the winner there, refit it on all rows."""
+    """Compare candidates on later rows of other users, calibrate the winner there, refit it on all rows.
+
+    With many rows the candidates are compared on those of some users (drawn by hash), and the winner is calibrated and
+    reported on a quarter of the users: more would cost minutes and change nothing.
+
+    Args:
+        kind: kind of the outcome.
+        examples: what to learn from.
+        weight: weight of each row.
+        tuning_trials: settings of the boosted candidates to try before; 0 = as they are.
+        thread_count: threads of the learners.
+        random_state: seed.
+    """
     frame, outcome, users = examples.features, examples.outcome, examples.user_ids
     folds = user_folds(users, random_state)
     slices = time_slices(examples.reference_days)
+    seeds = {"thread_count": thread_count, "random_state": random_state}
     if not _is_enough(kind, outcome, folds, slices.earlier, slices.later):
         learner = Learner(kind).fit(frame, outcome, weight)
         report = _report(examples, weight, slices.last, learner.predict(frame))
         return Baseline(
             learner, Calibrator(kind).fit(outcome[:0], outcome[:0], outcome[:0], users[:0]), None, False, report
         )
+    sample = _sample(users, random_state)
+    boosting = None
+    if tuning_trials:
+        boosting = tuned_boosting(kind, examples.take(sample), weight[sample], trials=tuning_trials, **seeds)
 
-    def predict_others(name: str, learn: np.ndarray, apply: np.ndarray) -> np.ndarray:
+    def fresh(name: str) -> Learner:
+        return candidates(kind, list(frame.columns), boosting, **seeds)[name]
+
+    def predict_others(name: str, learn: np.ndarray, apply: np.ndarray, parts: Sequence[int]) -> np.ndarray:
         prediction = np.full(len(outcome), np.nan)
-        for fold in range(FOLDS):
+        for fold in parts:
             rows, others = learn & (folds != fold), apply & (folds == fold)
-            learner = candidates(kind, thread_count=thread_count, random_state=random_state)[name]
-            learner.fit(frame[rows], outcome[rows], weight[rows])
+            learner = fresh(name).fit(frame[rows], outcome[rows], weight[rows])
             prediction[others] = learner.predict(frame[others])
         return prediction
 
-    names = list(candidates(kind, thread_count=thread_count, random_state=random_state))
-    later = slices.later
-    predictions = {name: predict_others(name, slices.earlier, later)[later] for name in names}
-    losses = {name: row_losses(kind, outcome[later], prediction) for name, prediction in predictions.items()}
-    comparison = simplest_within_one_standard_error(losses, names, users[later], weight[later])
+    names = list(candidates(kind, list(frame.columns), None, **seeds))
+    later, judged = slices.later, slices.later | slices.last
+    predictions = {name: predict_others(name, slices.earlier & sample, judged & sample, range(FOLDS)) for name in names}
+    compared = later & sample
+    losses = {name: row_losses(kind, outcome[compared], predictions[name][compared]) for name in names}
+    comparison = simplest_within_one_standard_error(losses, names, users[compared], weight[compared])
     chosen = comparison.chosen
-    calibrator = Calibrator(kind).fit(predictions[chosen], outcome[later], weight[later], users[later])
-    if slices.is_out_of_time:
-        reported = calibrator.apply(predict_others(chosen, ~slices.last, slices.last))
-    else:
-        reported = np.where(later, calibrator.apply(predict_others(chosen, slices.earlier, later)), np.nan)
-    learner = candidates(kind, thread_count=thread_count, random_state=random_state)[chosen]
-    learner.fit(frame, outcome, weight)
-    report = _report(examples, weight, slices.last, reported)
-    return Baseline(learner, calibrator, comparison, slices.is_out_of_time, report)
+    # What was learned from a sample is surer or less sure of itself than what all rows teach.
+    unseen = predictions[chosen] if sample.all() else predict_others(chosen, slices.earlier, judged, (0,))
+    known = later & np.isfinite(unseen)
+    calibrator = Calibrator(kind).fit(unseen[known], outcome[known], weight[known], users[known])
+    reported = np.full(len(outcome), np.nan)
+    shown = slices.last & np.isfinite(unseen)
+    reported[shown] = calibrator.apply(unseen[shown])
+    learner = fresh(chosen).fit(frame, outcome, weight)
+    return Baseline(
+        learner, calibrator, comparison, slices.is_out_of_time, _report(examples, weight, slices.last, reported)
+    )
 
 
 def predict_unseen(
@@ -123,17 +175,26 @@ def predict_unseen(
     thread_count: int = 1,
     random_state: int = 0,
 ) -> np.ndarray:
-    """Predict examples by learners of the chosen kind that have not seen their users, calibrated as the baseline is."""
-    if isinstance(baseline.learner, LinearLearner | BoostedLearner):
-        learn_folds, apply_folds = (user_folds(part.user_ids, random_state) for part in (alone, examples))
-        expected = np.empty(len(examples))
-        for fold in range(FOLDS):
-            rows, others = learn_folds != fold, apply_folds == fold
-            learner = candidates(kind, thread_count=thread_count, random_state=random_state)[baseline.learner.name]
-            learner.fit(alone.features[rows], alone.outcome[rows], weight[rows])
-            expected[others] = learner.predict(examples.features[others])
-        return baseline.calibrator.apply(expected)
-    return baseline.predict(examples.features)
+    """Predict examples by learners of the chosen kind that have not seen their users, calibrated as the baseline is.
+
+    Users are predicted by those who were taught the others: four parts, with many rows two.
+    """
+    if baseline.learner.complexity == 0:
+        return baseline.predict(examples.features)
+    count = FOLDS if len(alone) <= COMPARED_ROWS else 2
+    learn_folds, apply_folds = (user_folds(part.user_ids, random_state, count) for part in (alone, examples))
+    expected = np.empty(len(examples))
+    for fold in range(count):
+        rows, others = learn_folds != fold, apply_folds == fold
+        learner = baseline.learner.fresh().fit(alone.features[rows], alone.outcome[rows], weight[rows])
+        expected[others] = learner.predict(examples.features[others])
+    return baseline.calibrator.apply(expected)
+
+
+def _sample(users: np.ndarray, random_state: int) -> np.ndarray:
+    """Mask of the rows that candidates are compared on: all, or those of some users, drawn by hash."""
+    parts = 256
+    return user_folds(users, random_state + 1, parts) < max(1, round(parts * min(1.0, COMPARED_ROWS / len(users))))
 
 
 def _is_enough(kind: Kind, outcome: np.ndarray, folds: np.ndarray, earlier: np.ndarray, later: np.ndarray) -> bool:

@@ -37,6 +37,10 @@ class BoostingSettings:
     subsample: float = 0.8
 
 
+# Every learner with a name, by name: what an archive says it holds.
+LEARNERS: dict[str, type["Learner"]] = {}
+
+
 class Learner:
     """Base: predicts the (smoothed) mean of the outcome, whatever the features. The simplest candidate of all."""
 
@@ -44,8 +48,16 @@ class Learner:
     # Order of simplicity: of two learners that are equally good, the one with the lower figure is taken.
     complexity: ClassVar[int] = 0
 
+    def __init_subclass__(cls) -> None:
+        if "name" in cls.__dict__:
+            LEARNERS[cls.name] = cls
+
     def __init__(self, kind: Kind) -> None:
         self.kind: Kind = kind
+
+    def fresh(self) -> "Learner":
+        """Return a learner of the same settings that has learned nothing."""
+        return Learner(self.kind)
 
     def fit(self, frame: pd.DataFrame, outcome: np.ndarray, weight: np.ndarray | None = None) -> Self:
         """Learn from features (rows, features), outcomes (rows,) and optional weights (rows,) > 0."""
@@ -77,8 +89,8 @@ class Learner:
         self.constant_ = float(state["constant"])
 
 
-class _FeatureLearner(Learner):
-    """What linear and boosted learners share: the encoder, and the way out when there is nothing to tell apart."""
+class FeatureLearner(Learner):
+    """What learners from features share: the encoder, and the way out when there is nothing to tell apart."""
 
     def fit(self, frame: pd.DataFrame, outcome: np.ndarray, weight: np.ndarray | None = None) -> Self:
         """Learn from features (rows, features), outcomes (rows,) and optional weights (rows,) > 0."""
@@ -112,7 +124,7 @@ class _FeatureLearner(Learner):
         raise NotImplementedError
 
 
-class LinearLearner(_FeatureLearner):
+class LinearLearner(FeatureLearner):
     """Regularised linear model: logistic for a chance, log-linear for an amount, ridge for a difference.
 
     Args:
@@ -129,6 +141,10 @@ class LinearLearner(_FeatureLearner):
         super().__init__(kind)
         self.penalty = penalty
         self.minimum_evidence = minimum_evidence
+
+    def fresh(self) -> Learner:
+        """Return a learner of the same settings that has learned nothing."""
+        return LinearLearner(self.kind, self.penalty, self.minimum_evidence)
 
     def _fit_features(self, frame: pd.DataFrame, outcome: np.ndarray, weight: np.ndarray) -> None:
         # One thread: sums of several add up in changing order, and the same data must give the same model. On matrices
@@ -192,7 +208,7 @@ class LinearLearner(_FeatureLearner):
             self.intercept_ = float(state["intercept"])
 
 
-class BoostedLearner(_FeatureLearner):
+class BoostedLearner(FeatureLearner):
     """Gradient boosted symmetric trees (CatBoost): log loss, Tweedie or squared error by kind."""
 
     name = "boosted"
@@ -216,6 +232,10 @@ class BoostedLearner(_FeatureLearner):
         self.thread_count = thread_count
         self.random_state = random_state
 
+    def fresh(self) -> Learner:
+        """Return a learner of the same settings that has learned nothing."""
+        return type(self)(self.kind, self.settings, thread_count=self.thread_count, random_state=self.random_state)
+
     def _fit_features(self, frame: pd.DataFrame, outcome: np.ndarray, weight: np.ndarray) -> None:
         self.unit_ = max(float(np.average(outcome, weights=weight)), 1e-9) if self.kind == "amount" else 1.0
         family = CatBoostClassifier if self.kind == "chance" else CatBoostRegressor
@@ -228,8 +248,13 @@ class BoostedLearner(_FeatureLearner):
             thread_count=self.thread_count,
             allow_writing_files=False,
             verbose=False,
+            **self._constraints(),
         )
         self.model_.fit(self._pool(frame, outcome / self.unit_, weight))
+
+    def _constraints(self) -> dict[str, Any]:
+        """What the shape of the model must keep to, as arguments of CatBoost."""
+        return {}
 
     def _pool(self, frame: pd.DataFrame, outcome: np.ndarray | None = None, weight: np.ndarray | None = None) -> Pool:
         encoded = self.encoder_.to_boosting_frame(frame)
@@ -269,7 +294,7 @@ class BoostedLearner(_FeatureLearner):
             self.model_.load_model(blob=state["model"])
 
 
-LEARNERS: dict[str, type[Learner]] = {kind.name: kind for kind in (Learner, LinearLearner, BoostedLearner)}
+LEARNERS[Learner.name] = Learner
 
 
 def learner_from_state(state: Mapping[str, Any]) -> Learner:

@@ -42,6 +42,7 @@ class OutcomeModel:
     Args:
         thread_count: threads of the boosted learners; the result is the same on every run with the same number.
         random_state: seed of everything drawn.
+        tuning_trials: settings of gradient boosting to try before the candidates are compared; 0 = as they are.
     """
 
     kind: ClassVar[Kind]
@@ -51,9 +52,10 @@ class OutcomeModel:
     # With no effect of events on the outcome, exposed rows teach the baseline as well as the others.
     uses_exposed_rows_without_effect: ClassVar[bool] = True
 
-    def __init__(self, *, thread_count: int = 1, random_state: int = 0) -> None:
+    def __init__(self, *, thread_count: int = 1, random_state: int = 0, tuning_trials: int = 0) -> None:
         self.thread_count = thread_count
         self.random_state = random_state
+        self.tuning_trials = tuning_trials
 
     def fit(self, examples: Examples) -> Self:
         """Learn from past moments (sorted by a key, so that the same data gives the same model).
@@ -64,16 +66,17 @@ class OutcomeModel:
             return self._guess()
         examples = self._prepare(examples)
         seeds = {"thread_count": self.thread_count, "random_state": self.random_state}
+        search = {**seeds, "tuning_trials": self.tuning_trials}
         every = np.ones(len(examples), dtype=bool)
         rows = ~examples.is_exposed if not examples.is_exposed.all() else every
         alone = examples.take(rows)
-        self.baseline_ = select_baseline(self.kind, alone, assignment_weights(alone), **seeds)
+        self.baseline_ = select_baseline(self.kind, alone, assignment_weights(alone), **search)
         expected = predict_unseen(self.kind, self.baseline_, alone, assignment_weights(alone), examples, **seeds)
         self.level_ = control_level(self.kind, examples, expected)
         expected = self._shifted(expected)
         self.uplift_ = fit_uplift(self.kind, examples, expected, **seeds)
         if self.uses_exposed_rows_without_effect and self.uplift_.chosen == "none" and not rows.all():
-            self.baseline_ = select_baseline(self.kind, examples, assignment_weights(examples), **seeds)
+            self.baseline_ = select_baseline(self.kind, examples, assignment_weights(examples), **search)
         self.metrics_ = self._measure(examples)
         self.messages_ = self._messages(examples)
         return self
