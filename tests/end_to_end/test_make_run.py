@@ -13,8 +13,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
+import requests
 
+from local.airflow import ADMINISTRATOR
+from local.airflow_client import wait_until
+from local.installation import Installation
 from local.postgres import EmbeddedPostgres
 from tests.end_to_end.conftest import AS_OF, small_company, write_source
 from warehouse.door import Warehouse
@@ -126,6 +131,26 @@ def test_an_older_date_is_shown_to_the_person_who_asks_for_it(machine: Machine, 
     assert {row["as_of_date"] for row in machine.rows("select as_of_date from marketing.top_users")} == {"2017-12-05"}
 
 
+def test_airflows_own_backfill_runs_the_chain_for_a_date_and_leaves_marketing_alone(
+    machine: Machine, first_run: str
+) -> None:
+    airflow = Installation(PROJECT, machine.state).airflow
+    login = {"username": ADMINISTRATOR, "password": airflow.password}
+    token = requests.post(f"{airflow.address}/auth/token", json=login, timeout=30).json()["access_token"]
+    [published] = machine.rows("select max(as_of_date) as as_of_date from marketing.publications")
+    # The partition of a date begins at 02:00, so the range ends with the day after it.
+    created = requests.post(
+        f"{airflow.address}/api/v2/backfills",
+        headers={"Authorization": f"Bearer {token}"},
+        json={"dag_id": "ingest_sources", "from_date": "2017-12-01T00:00:00Z", "to_date": "2017-12-02T00:00:00Z"},
+        timeout=30,
+    )
+    assert created.ok, created.text
+    wanted = "select count(*) as decisions from predictions.decisions where as_of_date = date '2017-12-01'"
+    assert wait_until(lambda: machine.rows(wanted) != [{"decisions": "0"}], 300, 2)
+    assert machine.rows("select max(as_of_date) as as_of_date from marketing.publications") == [published]
+
+
 def test_after_a_kill_the_next_run_serves_a_folder_of_ones_own(
     machine: Machine, first_run: str, tmp_path: Path
 ) -> None:
@@ -138,15 +163,23 @@ def test_after_a_kill_the_next_run_serves_a_folder_of_ones_own(
     assert {row["as_of_date"] for row in machine.rows("select * from marketing.targets")} == {AS_OF.isoformat()}
 
 
-def test_a_given_warehouse_is_used_in_place_of_the_embedded_one(
+def test_a_given_warehouse_is_used_in_place_of_the_embedded_one_and_may_hold_the_source(
     machine: Machine, first_run: str, tmp_path: Path, postgres: EmbeddedPostgres
 ) -> None:
-    """WAREHOUSE_URL points at a database of another server, which holds nothing yet."""
+    """WAREHOUSE_URL points at a database of another server, which holds the company's tables in a schema."""
     postgres.ensure_database("of_the_company")
-    write_source(tmp_path / "company", small_company())
     url = postgres.url("of_the_company")
-    result = machine.make("run", "DATA=company", f"AS_OF={AS_OF}", folder=tmp_path, WAREHOUSE_URL=url)
+    folder = write_source(tmp_path / "company", small_company())
+    with psycopg.connect(url) as connection:
+        connection.execute("create schema game")
+        for file in folder.glob("*.csv"):
+            columns = ", ".join(f"{name} text" for name in file.read_text().splitlines()[0].split(","))
+            connection.execute(f"create table game.{file.stem} ({columns})")
+            with connection.cursor().copy(f"copy game.{file.stem} from stdin with (format csv, header)") as stream:
+                stream.write(file.read_bytes())
+    result = machine.make("run", "DATA=schema:game", f"AS_OF={AS_OF}", folder=tmp_path, WAREHOUSE_URL=url)
     assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
+    assert "the schema game of of_the_company" in result.stdout
     published = Warehouse(url).scalar("select max(as_of_date) from marketing.publications")
     assert published == AS_OF
 
