@@ -18,7 +18,7 @@ export REKINDLE_CALL_FROM := $(PWD)
 # Answers of the code of this folder, whatever else is installed on the machine.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
-.PHONY: help environment run stop status psql reset dbt test lint lock bench evaluate
+.PHONY: help environment run stop status psql reset dbt test lint lock bench chaos evaluate
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -61,6 +61,9 @@ lock: environment ## requirements.txt anew from requirements.in: wheels alone, w
 
 evaluate: environment ## What the plan is worth where the truth is known: ARGS="--variant slopes --players 20000 --seed 1 2"
 	@$(BIN)/python -m local.evaluation $$REKINDLE_CALL_ARGS
+
+chaos: environment ## Kill landings and the running chain, often: ARGS="--kills 100"
+	@$(BIN)/python -m pytest tests/chaos --kills 30 $$REKINDLE_CALL_ARGS
 
 bench: environment ## Every benchmark, or one: NAME=main_job
 	@for script in tests/benchmarks/bench_$(or $(NAME),*).py; do \

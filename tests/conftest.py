@@ -19,6 +19,11 @@ from warehouse.settings import Settings, load_settings
 DATABASE_NUMBERS = count(1)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let `make chaos` kill more often than `make test` has time for."""
+    parser.addoption("--kills", type=int, default=3, help="how often a running chain is killed")
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
     """A running embedded server, empty but for its own databases; gone after the tests."""

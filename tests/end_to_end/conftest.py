@@ -138,7 +138,7 @@ class Company:
         self.folder = folder / "source"
         self.folder.mkdir(parents=True)
         self.warehouse = Warehouse(warehouse_url)
-        self._environment = {
+        self.environment = {
             "REKINDLE_STATE": str(folder / "state"),
             "REKINDLE_SOURCE": str(self.folder),
             "WAREHOUSE_URL": warehouse_url,
@@ -148,7 +148,7 @@ class Company:
     @property
     def settings(self) -> Settings:
         with pytest.MonkeyPatch.context() as patch:
-            for name, value in self._environment.items():
+            for name, value in self.environment.items():
                 patch.setenv(name, value)
             return load_settings()
 
