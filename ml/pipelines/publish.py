@@ -77,13 +77,16 @@ TARGETS = """
 TOP_USERS = """
     insert into marketing.top_users (
         as_of_date, user_id, rank, segment, value_score, p_return_if_not_contacted, p_return_best, best_event_id,
-        p_conversion, lifetime_value, p_alive, social_influence, is_reachable
+        p_conversion, lifetime_value, p_alive, social_influence, is_reachable, percentile, percentile_in_segment
     )
     select
         as_of_date, user_id,
         row_number() over (order by value_score desc nulls last, user_id collate "C"),
         segment, value_score, p_return_if_not_contacted, p_return_best, best_event_id,
-        p_conversion, lifetime_value, p_alive, social_influence, is_reachable
+        p_conversion, lifetime_value, p_alive, social_influence, is_reachable,
+        -- The share of users that this user beats or equals.
+        100 * cume_dist() over (order by value_score nulls first),
+        100 * cume_dist() over (partition by segment order by value_score nulls first)
     from predictions.user_scores
     where as_of_date = %(as_of_date)s
     order by 3
@@ -91,9 +94,9 @@ TOP_USERS = """
 
 SEGMENT_PROFILES = """
     insert into marketing.segment_profiles (
-        as_of_date, segment, size, share, definition, medians, best_event_type, expected_value
+        as_of_date, segment, size, share, definition, medians, example, best_event_type, expected_value
     )
-    select as_of_date, segment, size, share, definition, medians, best_event_type, expected_value
+    select as_of_date, segment, size, share, definition, medians, example, best_event_type, expected_value
     from predictions.segments
     where as_of_date = %(as_of_date)s
     order by segment

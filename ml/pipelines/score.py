@@ -10,6 +10,8 @@ from ml.contracts import ResponseMatrix, StageReport
 from ml.pipelines.batches import ROWS_PER_BATCH
 from ml.pipelines.matrix import Prediction, UserPredictions, matrix_values
 from ml.pipelines.model import ScoringModel
+from ml.pipelines.portrait import Portrait
+from ml.segmentation import SegmentProfile
 from ml.value import value_score
 from warehouse.door import Warehouse
 from warehouse.settings import Settings
@@ -34,7 +36,7 @@ def score_users(as_of_date: date, settings: Settings, *, rows_per_batch: int = R
     """
     warehouse = Warehouse(settings.warehouse_url)
     prediction = Prediction.of(warehouse, as_of_date, settings)
-    segments = Segments(prediction.model, len(prediction.events))
+    segments, portrait = Segments(prediction.model, len(prediction.events)), Portrait(prediction.model.segmenter)
     users, responses = 0, 0
     evidence: dict[str, str] = {}
     key = {"as_of_date": as_of_date}
@@ -48,10 +50,12 @@ def score_users(as_of_date: date, settings: Settings, *, rows_per_batch: int = R
                 zip(predicted.matrix.events["event_type"], predicted.matrix.events["evidence"], strict=True)
             )
             scores, best = user_scores(predicted, values), response_scores(predicted.matrix, values)
+            portrait.add(predicted.features, predicted.segments, scores["value_score"].to_numpy())
             users += warehouse.copy_frame(connection, "predictions.user_scores", scores.assign(**key))
             responses += warehouse.copy_frame(connection, "predictions.response_scores", best.assign(**key))
         profiles = segments.rows(prediction.events["event_type"].to_numpy(dtype=object))
         warehouse.copy_frame(connection, "predictions.segments", profiles.assign(**key))
+    folder = portrait.save(warehouse, as_of_date, segments.profiles, settings)
     messages = list(prediction.messages)
     if users == 0:
         messages.append("Nobody is inactive on this date, so there is nobody to score.")
@@ -69,6 +73,8 @@ def score_users(as_of_date: date, settings: Settings, *, rows_per_batch: int = R
         "segments": len(profiles),
         "version": prediction.model_version,
     }
+    if folder is not None:
+        details["pictures"] = str(folder)
     return StageReport("score_users", as_of_date, users + responses, tuple(messages), details)
 
 
@@ -151,6 +157,7 @@ class Segments:
         self._events = events
         self._features: list[pd.DataFrame] = []
         self._names: list[np.ndarray] = []
+        self.profiles: tuple[SegmentProfile, ...] = ()
 
     def add(self, predicted: UserPredictions, values: np.ndarray) -> None:
         """Take in a batch with its values, (users, events)."""
@@ -173,8 +180,8 @@ class Segments:
         users = sum(self._sizes.values())
         if self._segmenter is not None and users:
             features = pd.concat(self._features, ignore_index=True)
-            profiles = self._segmenter.describe(features, np.concatenate(self._names))
-            described = {profile.segment: profile for profile in profiles}
+            self.profiles = self._segmenter.describe(features, np.concatenate(self._names))
+            described = {profile.segment: profile for profile in self.profiles}
         rows = []
         for segment, size in sorted(self._sizes.items()):
             profile, means = described.get(segment), self._totals[segment] / size / 10**_MONEY_DIGITS
@@ -185,11 +192,12 @@ class Segments:
                     "share": size / users,
                     "definition": profile.definition if profile else "all inactive users",
                     "medians": {} if profile is None else dict(profile.medians),
+                    "example": profile.example if profile else None,
                     "best_event_type": event_types[int(means.argmax())] if len(means) else None,
                     "expected_value": round(float(means.max()), _MONEY_DIGITS) if len(means) else None,
                 }
             )
-        names = ["segment", "size", "share", "definition", "medians", "best_event_type", "expected_value"]
+        names = ["segment", "size", "share", "definition", "medians", "example", "best_event_type", "expected_value"]
         return pd.DataFrame(rows, columns=names)
 
 

@@ -19,7 +19,14 @@ from ml.segmentation.clustering import (
 from ml.segmentation.errors import SegmentationError
 from ml.segmentation.matching import RefitReport, match_clusters
 from ml.segmentation.naming import name_segments, theme_of
-from ml.segmentation.profiles import SegmentProfile, differences_in_words, is_text, most_frequent, rule_in_words
+from ml.segmentation.profiles import (
+    SegmentProfile,
+    differences_in_words,
+    example_in_words,
+    is_text,
+    most_frequent,
+    rule_in_words,
+)
 from ml.segmentation.rules import find_rules
 from ml.segmentation.scaling import FeatureScaler, numeric_block
 
@@ -136,6 +143,10 @@ class UserSegmenter:
             for column in frame.columns
             if not str(column).endswith(("_id", "_at", "_date")) and is_text(frame[column])
         ]
+        spread = np.zeros(raw.shape[1])
+        for column in range(raw.shape[1]):
+            values = raw[:, column][~np.isnan(raw[:, column])]
+            spread[column] = np.subtract(*np.quantile(values, [0.75, 0.25])) if values.size else 0.0
         profiles = []
         for position, name in enumerate(self.names_):
             inside = np.flatnonzero(segments == name)
@@ -152,6 +163,7 @@ class UserSegmenter:
                     definition=self._definitions[position],
                     medians=medians,
                     typical={text: most_frequent(frame[text].iloc[inside]) for text in texts if len(inside)},
+                    example=example_in_words(raw[inside], spread, self.main_features_),
                     precision=float(self._precisions[position]),
                     coverage=float(self._coverages[position]),
                 )

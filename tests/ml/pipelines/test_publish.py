@@ -7,6 +7,7 @@ from threading import Event, Thread
 import pytest
 
 from ml.pipelines.publish import PublishError, publish_targets
+from ml.value import rank_users
 from warehouse.door import Warehouse
 from warehouse.settings import Settings
 
@@ -83,6 +84,21 @@ def test_targets_ranked_users_and_segments_are_shown(predicted: Warehouse, setti
     # Equal values are ranked by the code points of the id, whatever the collation of the database is.
     users = [row[1] for row in rows]
     assert users == sorted(users)
+
+
+def test_ranked_users_know_where_they_stand_in_all_and_in_their_segment(
+    predicted: Warehouse, settings: Settings
+) -> None:
+    predict(predicted, FIRST, version="a")
+    predicted.execute(
+        "update predictions.user_scores set value_score = mod(length(user_id) * 37 + ascii(right(user_id, 1)), 50),"
+        " segment = 'segment ' || right(user_id, 1)"
+    )
+    publish_targets(FIRST, settings)
+    shown = predicted.read_frame("select * from marketing.top_users order by user_id")
+    expected = rank_users(shown["user_id"], shown["value_score"], shown["segment"])
+    for column in ("rank", "percentile", "percentile_in_segment"):
+        assert shown[column].to_list() == pytest.approx(expected[column].to_list()), column
 
 
 def test_the_same_again_is_the_same_to_the_byte(predicted: Warehouse, settings: Settings) -> None:

@@ -1,5 +1,6 @@
 """Train, score and roll back in a real Postgres, on small feature tables of the shape that dbt builds."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -10,6 +11,7 @@ import pytest
 
 from ml.pipelines.matrix import matrix_values, predict_users, response_matrix
 from ml.pipelines.model import load_champion, open_registry
+from ml.pipelines.pictures import pictures_folder
 from ml.pipelines.reading import FeatureCatalogue, PipelineError, read_inactive_users, read_training_rows
 from ml.pipelines.rollback import roll_back_model
 from ml.pipelines.score import score_users
@@ -173,6 +175,25 @@ def test_only_outcomes_known_by_the_date_are_read(house: House) -> None:
     assert known["example_id"].is_monotonic_increasing
 
 
+def test_a_part_of_the_examples_holds_the_newest_randomised_ones(house: House) -> None:
+    house.fill(exposures=300)
+    house.warehouse.execute(
+        "update features.training_examples set assignment_probability = null, event_id = null where right(example_id, 1) < '5'"
+    )
+    whole, part = (read_training_rows(house.warehouse, DAY, most=most) for most in (None, 40))
+    assert (whole.left_out, part.left_out, len(part.keys)) == (0, len(whole.keys) - 40, 40)
+    chance = whole.keys[whole.keys["assignment_probability"].notna()]
+    assert part.keys["assignment_probability"].notna().all()
+    assert part.keys["as_of_date"].min() >= chance["as_of_date"].sort_values().iloc[-40]
+    more = read_training_rows(house.warehouse, DAY, most=len(chance) + 20).keys
+    assert set(chance["example_id"]) <= set(more["example_id"])
+    assert len(read_training_rows(house.warehouse, DAY, only_events=True).keys) == len(chance)
+    some = read_inactive_users(house.warehouse, DAY, most=9)
+    everybody = read_inactive_users(house.warehouse, DAY)
+    pd.testing.assert_frame_equal(some, everybody.loc[some.index])
+    assert len(some) == 9
+
+
 def test_a_chain_writes_scores_for_every_inactive_user(house: House) -> None:
     house.fill()
     trained = train_models(DAY, house.settings)
@@ -201,8 +222,10 @@ def test_running_again_in_other_batches_gives_the_same_rows_and_the_same_version
         score_users(DAY, house.settings, rows_per_batch=rows_per_batch)
         return [
             house.warehouse.read_frame(f"select * from predictions.{table} order by 1, 2, 3")
-            for table in ("user_scores", "response_scores", "segments")
-        ]
+            for table in ("user_scores", "response_scores", "segments", "pictures")
+        ] + [pd.DataFrame({"bytes": [path.read_bytes() for path in sorted(folder.iterdir())]})]
+
+    folder = pictures_folder(DAY, house.settings)
 
     first_version = train_models(DAY, house.settings).details["version"]
     first = contents(65_536)
@@ -214,6 +237,30 @@ def test_running_again_in_other_batches_gives_the_same_rows_and_the_same_version
     parts = response_matrix(house.warehouse, DAY, house.settings, rows=7)
     for name in ("user_ids", "p_return", "p_return_if_not_contacted", "uplift_high", "revenue"):
         np.testing.assert_array_equal(getattr(whole, name), getattr(parts, name))
+
+
+def test_pictures_show_every_user_and_say_where_they_are(house: House) -> None:
+    house.fill()
+    train_models(DAY, house.settings)
+    report = score_users(DAY, house.settings)
+    folder = pictures_folder(DAY, house.settings)
+    assert report.details["pictures"] == str(folder)
+    names = {"segment_profiles", "segment_scatter", "value_distribution", "value_gain"}
+    assert {path.name for path in folder.iterdir()} == {f"{name}.png" for name in names}
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in folder.iterdir())
+    pictures = house.warehouse.read_frame("select * from predictions.pictures").set_index("picture")
+    assert set(pictures.index) == names
+    assert (house.settings.state_folder / pictures["file"]["value_gain"]).exists()
+    data = {name: json.loads(pictures["data"][name]) for name in names}
+    users = house.warehouse.read_frame("select segment, value_score from predictions.user_scores")
+    assert sum(data["value_distribution"]["users"]) == len(users)
+    assert (
+        pd.Series(data["segment_scatter"]["segment"]).value_counts().to_dict()
+        == users["segment"].value_counts().to_dict()
+    )
+    assert data["value_gain"]["gain"][-1] == pytest.approx(users["value_score"].sum(), rel=1e-4)
+    examples = house.warehouse.read_frame("select example from predictions.segments")["example"]
+    assert examples.str.contains("days since").all()
 
 
 def test_scores_do_not_depend_on_who_is_scored_beside(house: House) -> None:

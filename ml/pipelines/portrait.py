@@ -1,0 +1,71 @@
+"""Draws who the users of a date are and what they are worth, from what scoring says of them batch by batch."""
+
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+import pandas as pd
+
+from ml.pipelines.pictures import Picture, save_pictures
+from ml.segmentation import SegmentProfile, UserSegmenter
+from warehouse.door import Warehouse
+from warehouse.settings import Settings
+
+__all__ = ["Portrait"]
+
+# More points than this make a scatter black, and a file large.
+_POINTS = 3_000
+
+
+class Portrait:
+    """Gathers what the pictures of segments and value show; of a user it keeps a score, and of some a point.
+
+    Args:
+        segmenter: the artefact that named the segments; None draws no segments.
+    """
+
+    def __init__(self, segmenter: UserSegmenter | None) -> None:
+        self._segmenter = segmenter
+        self._scores: list[np.ndarray] = []
+        self._points = pd.DataFrame(columns=["first", "second", "segment", "_order", "_user_id"])
+
+    def add(self, features: pd.DataFrame, segments: np.ndarray, value_score: np.ndarray) -> None:
+        """Take in a batch of users: features (index user_id), segments and value scores, in the same order."""
+        from ml.segmentation.figures import scatter_data
+
+        self._scores.append(np.asarray(value_score, dtype=np.float32))
+        if self._segmenter is None or not len(features):
+            return
+        # Who is drawn follows from the user's id: neither from the batches nor from who else is there.
+        order = np.array([crc32(str(user_id).encode()) for user_id in features.index], dtype=np.int64)
+        rows = np.argsort(order, kind="stable")[:_POINTS]
+        drawn = scatter_data(self._segmenter, features.iloc[rows], segments[rows])
+        drawn = drawn.assign(_order=order[rows], _user_id=features.index.to_numpy(dtype=object)[rows])
+        together = pd.concat([self._points, drawn]) if len(self._points) else drawn
+        self._points = together.sort_values(["_order", "_user_id"]).head(_POINTS)
+
+    def save(
+        self, warehouse: Warehouse, as_of_date: date, profiles: Sequence[SegmentProfile], settings: Settings
+    ) -> Path | None:
+        """Draw and save; return the folder, None where there is nobody to draw."""
+        scores = np.concatenate(self._scores) if self._scores else np.zeros(0)
+        if not scores.size:
+            return None
+        from ml.segmentation.figures import profile_data, profile_figure, scatter_figure
+        from ml.value.figures import distribution_data, distribution_figure, gain_data, gain_figure
+
+        distribution, gain = distribution_data(scores), gain_data(scores)
+        pictures = [
+            Picture("value_distribution", "Value scores of the users", distribution_figure(distribution), distribution),
+            Picture("value_gain", "What inviting the best first brings", gain_figure(gain), gain),
+        ]
+        if len(self._points) and profiles:
+            points = self._points[["first", "second", "segment"]].reset_index(drop=True)
+            bars = profile_data(profiles)
+            pictures += [
+                Picture("segment_scatter", "Users by segment in two components", scatter_figure(points), points),
+                Picture("segment_profiles", "What sets the segments apart", profile_figure(bars), bars),
+            ]
+        return save_pictures(warehouse, as_of_date, "score_users", pictures, settings)
