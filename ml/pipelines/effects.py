@@ -1,15 +1,18 @@
 """Stage `measure_effects`: what every kind of event, and every single one, did to those it was offered to."""
 
+import hashlib
 import json
 import math
+import re
 from datetime import date, timedelta
 
 import numpy as np
 import pandas as pd
 
 from ml.contracts import StageReport
-from ml.effects import CellEffect, Exposures, correct_cells, measure_cells
+from ml.effects import CellEffect, Exposures, correct_cells, draw_forest, measure_cells
 from ml.pipelines.model import load_champion
+from ml.pipelines.pictures import Picture, save_pictures
 from ml.pipelines.reading import TrainingRows, read_training_rows
 from ml.registry import RegistryError
 from warehouse.door import Warehouse
@@ -31,6 +34,9 @@ COLUMNS = [
     *("revenue_per_contact", "cost_per_contact", "roi", "roi_low", "roi_high", "diagnostics"),
 ]
 
+DRAWN_SCOPES = ("event_type", "segment", "channel")
+DRAWN_COLUMNS = ("scope", "segment", "channel", "exposed", "controls", "evidence", "effect", "low", "high", "is_shrunk")
+
 # Figures are written with that many digits after the point: more is noise of the floating point.
 DIGITS = 9
 DIGITS_OF_MONEY = 6
@@ -40,10 +46,11 @@ def measure_effects(as_of_date: date, settings: Settings) -> StageReport:
     """Estimate effects from all exposures whose windows closed before a date and write them, replacing the date's rows.
 
     Reads `features.training_examples`, the features, the costs of events and the segmenter of the model in charge;
-    writes `predictions.event_effects`. Without exposures of inactive users nothing is written, and the report says so.
+    writes `predictions.event_effects` and a forest plot a type. Without exposures of inactive users nothing is written,
+    and the report says so.
     """
     warehouse = Warehouse(settings.warehouse_url)
-    rows = _of_events(read_training_rows(warehouse, as_of_date))
+    rows = read_training_rows(warehouse, as_of_date, only_events=True)
     messages: list[str] = []
     effects: list[CellEffect] = []
     if (rows.keys["arm"] == "treated").any():
@@ -57,6 +64,7 @@ def measure_effects(as_of_date: date, settings: Settings) -> StageReport:
         warehouse.replace_rows(
             connection, "predictions.event_effects", _as_rows(effects, as_of_date), {"as_of_date": as_of_date}
         )
+    save_pictures(warehouse, as_of_date, "effects", _draw(effects), settings)
     found = [cell.evidence for cell in effects]
     counts = {evidence: found.count(evidence) for evidence in ("randomised", "adjusted", "insufficient")}
     if effects and counts["randomised"] + counts["adjusted"] == 0:
@@ -66,14 +74,24 @@ def measure_effects(as_of_date: date, settings: Settings) -> StageReport:
     )
 
 
-def _of_events(rows: TrainingRows) -> TrainingRows:
-    """Leave out moments that belong to no event: they teach what users do anyway, but to nobody's exposure."""
-    chosen = rows.keys["event_type"].notna().to_numpy() & rows.keys["event_id"].notna().to_numpy()
-    return TrainingRows(
-        keys=rows.keys[chosen].reset_index(drop=True),
-        features=rows.features[chosen].reset_index(drop=True),
-        event_features=rows.event_features[chosen].reset_index(drop=True),
-    )
+def _draw(effects: list[CellEffect]) -> list[Picture]:
+    """Draw a forest plot of each event type that has an effect on returning: the type, its segments and channels."""
+    shown = [cell for cell in effects if cell.outcome == "return" and cell.scope in DRAWN_SCOPES]
+    pictures = []
+    for event_type in sorted({cell.event_type for cell in shown if cell.effect is not None}):
+        cells = [cell for cell in shown if cell.event_type == event_type]
+        word = re.sub(r"[^a-z0-9]+", "_", event_type.lower()).strip("_")[:40]
+        # Two types may be spelt alike, and some are spelt in letters that no file system knows.
+        mark = hashlib.sha256(event_type.encode()).hexdigest()[:6]
+        pictures.append(
+            Picture(
+                name=f"effects_{word}_{mark}",
+                title=f"What {event_type} did to the chance of returning",
+                figure=draw_forest(cells, event_type),
+                data=pd.DataFrame({name: [getattr(cell, name) for cell in cells] for name in DRAWN_COLUMNS}),
+            )
+        )
+    return pictures
 
 
 def _read_segments(

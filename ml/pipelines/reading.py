@@ -29,6 +29,15 @@ __all__ = [
 _KEYS = ("user_id", "as_of_date", "event_type")
 _NO_FEATURE_SUFFIXES = ("_at", "_date", "_id")
 _NUMERIC_TYPES = {"smallint", "integer", "bigint", "numeric", "real", "double precision", "boolean"}
+# Randomised moments first, the newest of them before all, then the others by a hash.
+_DRAWN = """
+    order by
+        assignment_probability is null,
+        case when assignment_probability is not null then as_of_date end desc,
+        md5(example_id),
+        example_id collate "C"
+    limit %(most)s
+"""
 _TEXT_TYPES = {"text", "character varying"}
 
 
@@ -114,11 +123,13 @@ class TrainingRows:
             has_returned, has_converted, revenue_amount, is_conversion_known.
         features: user features from before the moment, same rows.
         event_features: features towards the type of the event, same rows.
+        left_out: moments that were known but not read.
     """
 
     keys: pd.DataFrame
     features: pd.DataFrame
     event_features: pd.DataFrame
+    left_out: int = 0
 
     def returns(self) -> Examples:
         """Every moment, with 1 where the user returned within the window."""
@@ -151,23 +162,37 @@ class TrainingRows:
         )
 
 
-def read_training_rows(warehouse: Warehouse, as_of_date: date) -> TrainingRows:
-    """Read all past moments of inactive users whose return window had closed by `as_of_date`, with their features."""
+def read_training_rows(
+    warehouse: Warehouse, as_of_date: date, *, most: int | None = None, only_events: bool = False
+) -> TrainingRows:
+    """Read past moments of inactive users whose return window had closed by `as_of_date`, with their features.
+
+    Args:
+        warehouse: where they are.
+        as_of_date: what was known on it.
+        most: at most so many: moments at which chance decided who was invited come first, the newest of them before
+            all, then others drawn by a hash of their id; None = all.
+        only_events: leave out moments that belong to no event.
+    """
     catalogue = FeatureCatalogue.read(warehouse)
     selected, joined = catalogue.joins("examples", with_event_features=True)
+    drawn = "" if most is None else _DRAWN
     frame = warehouse.read_frame(
-        "select examples.example_id, examples.user_id, examples.event_id, examples.event_type, examples.channel,"
+        "with known as (select *, count(*) over () as known_count from features.training_examples"
+        " where is_inactive and return_known_at <= %(as_of_date)s and has_returned is not null"
+        f" and (not %(only_events)s or (event_id is not null and event_type is not null)){drawn})"
+        " select examples.example_id, examples.user_id, examples.event_id, examples.event_type, examples.channel,"
         " examples.arm, examples.assignment_probability, examples.as_of_date, examples.has_returned,"
         " examples.has_converted, examples.revenue_amount,"
-        " coalesce(examples.conversion_known_at <= %(as_of_date)s, false) as is_conversion_known"
-        f"{selected} from features.training_examples as examples {joined}"
-        " where examples.is_inactive and examples.return_known_at <= %(as_of_date)s"
-        " and examples.has_returned is not null"
+        " coalesce(examples.conversion_known_at <= %(as_of_date)s, false) as is_conversion_known, examples.known_count"
+        f"{selected} from known as examples {joined}"
         ' order by examples.example_id collate "C"',
-        {"as_of_date": as_of_date},
+        {"as_of_date": as_of_date, "most": most, "only_events": only_events},
     )
-    key_names = [name for name in frame.columns if name not in {*catalogue.user_names, *catalogue.event_names}]
-    return TrainingRows(frame[key_names], frame[catalogue.user_names], frame[catalogue.event_names])
+    left_out = int(frame["known_count"].iloc[0]) - len(frame) if len(frame) else 0
+    features = {*catalogue.user_names, *catalogue.event_names, "known_count"}
+    key_names = [name for name in frame.columns if name not in features]
+    return TrainingRows(frame[key_names], frame[catalogue.user_names], frame[catalogue.event_names], left_out)
 
 
 def require_features(warehouse: Warehouse, as_of_date: date) -> None:
@@ -185,8 +210,13 @@ def require_features(warehouse: Warehouse, as_of_date: date) -> None:
         )
 
 
-def read_inactive_users(warehouse: Warehouse, as_of_date: date) -> pd.DataFrame:
-    """Read the features of every user inactive on a date: index user_id, sorted; one column a feature.
+def read_inactive_users(warehouse: Warehouse, as_of_date: date, *, most: int | None = None) -> pd.DataFrame:
+    """Read the features of users inactive on a date: index user_id, sorted; one column a feature.
+
+    Args:
+        warehouse: where they are.
+        as_of_date: the date.
+        most: at most so many users, drawn by a hash of their id; None = all.
 
     Raises:
         PipelineError: nobody has features on that date.
@@ -195,9 +225,11 @@ def read_inactive_users(warehouse: Warehouse, as_of_date: date) -> pd.DataFrame:
     catalogue = FeatureCatalogue.read(warehouse)
     selected, joined = catalogue.joins("users", with_event_features=False)
     frame = warehouse.read_frame(
-        f"select users.user_id{selected} from features.feat_user_behaviour as users {joined}"
-        ' where users.as_of_date = %s and users.is_inactive order by users.user_id collate "C"',
-        (as_of_date,),
+        "with users as (select user_id, as_of_date from features.feat_user_behaviour"
+        " where as_of_date = %(as_of_date)s and is_inactive"
+        ' order by md5(user_id), user_id collate "C" limit %(most)s)'
+        f' select users.user_id{selected} from users {joined} order by users.user_id collate "C"',
+        {"as_of_date": as_of_date, "most": most},
     )
     return frame.set_index("user_id")
 

@@ -26,6 +26,9 @@ __all__ = ["fit_scoring_model", "train_models"]
 
 # Two threads: the figure is part of the version, because sums of floats depend on how they are split.
 _THREADS = 2
+# What fits into memory and teaches as much as all there is: rows beyond these change nothing but the time it takes.
+_MOST_EXAMPLES = 400_000
+_MOST_SEGMENTED = 100_000
 _Model = TypeVar("_Model", bound=OutcomeModel)
 
 
@@ -53,7 +56,11 @@ def train_models(as_of_date: date, settings: Settings) -> StageReport:
             f"{settings.retrain_after_days} days."
         )
         return StageReport("train_models", as_of_date, 0, (sentence,), {"version": champion.version})
-    rows = read_training_rows(warehouse, as_of_date)
+    rows = read_training_rows(warehouse, as_of_date, most=_MOST_EXAMPLES)
+    if rows.left_out:
+        messages.append(
+            f"{len(rows.keys)} examples were learned from, all randomised ones first; {rows.left_out} were left out."
+        )
     model, metrics, sentences = fit_scoring_model(warehouse, as_of_date, rows, settings)
     promote = True
     if champion is not None and incumbent is not None:
@@ -114,7 +121,7 @@ def fit_scoring_model(
     lifetime = LifetimeValueModel().fit(
         **purchase_columns(purchases), mean_amount=purchases["payments_mean_amount"].to_numpy(dtype=float)
     )
-    users = read_inactive_users(warehouse, as_of_date)
+    users = read_inactive_users(warehouse, as_of_date, most=_MOST_SEGMENTED)
     segmenter = UserSegmenter(random_state=settings.seed).fit(users) if len(users) else None
     metrics: dict[str, float] = {}
     parts: Mapping[str, OutcomeModel] = {"return": returns, "conversion": conversions, "revenue": revenues}
