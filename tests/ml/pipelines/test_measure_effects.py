@@ -209,3 +209,18 @@ def test_a_handful_of_exposures_gives_rows_that_show_no_number(built: Warehouse,
     report = effects.measure_effects(AS_OF, settings)
     assert set(_written(built)["evidence"]) == {"insufficient"}
     assert any("marked insufficient" in message for message in report.messages)
+
+
+def test_a_forest_plot_of_each_measured_type_is_saved_with_its_data(built: Warehouse, settings: Settings) -> None:
+    effects.measure_effects(AS_OF, settings)
+    saved = built.read_frame("select picture, title, data, file from predictions.pictures order by picture")
+    assert [name.rsplit("_", 1)[0] for name in saved["picture"]] == ["effects_type_chance", "effects_type_choice"]
+    first = saved.iloc[0]
+    written = _cell(_written(built), scope="event_type", event_type="type chance", outcome="return")
+    data = json.loads(first["data"])
+    assert data["scope"][0] == "event_type"
+    assert data["effect"][0] == pytest.approx(written["effect"], rel=1e-5)
+    content = (settings.state_folder / first["file"]).read_bytes()
+    assert content.startswith(b"\x89PNG")
+    effects.measure_effects(AS_OF, settings)
+    assert (settings.state_folder / first["file"]).read_bytes() == content
