@@ -27,9 +27,10 @@ from local.evaluation.truth import WorldTruth
 from local.postgres import EmbeddedPostgres
 from local.samples import game_world
 from ml.contracts import StageReport
-from ml.pipelines.decide import read_population, rules_of
+from ml.pipelines.decide import rules_of
 from ml.pipelines.decisions import decide
 from ml.pipelines.matrix import UserPredictions, matrix_values, predict_users
+from ml.pipelines.population import read_population
 from ml.pipelines.reading import TrainingRows, read_event_features, read_training_rows
 from warehouse.door import Warehouse
 from warehouse.migrations import migrate
@@ -150,7 +151,7 @@ def compare_plans(
         return np.where(is_target, pd.Index(truth.event_ids).get_indexer(decisions["event_id"]), NOBODY)
 
     shipped = positions(decide(matrix, values, population, rules).frame)
-    alike = replace(rules, holdout_share=0.0, control_share=0.0, exploration_share=0.0)
+    alike = replace(rules, holdout_share=0.0, control_share=0.0, exploration_share=0.0, rule_share=0.0)
     product = positions(decide(matrix, values, population, alike).frame)
     count = int((product != NOBODY).sum()) or len(product) // 10
     past = _past_examples(read_training_rows(warehouse, as_of_date))

@@ -8,6 +8,7 @@ can be worked out again years later. A share owns the buckets from 0 up: raising
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date
 
 import numpy as np
 
@@ -122,6 +123,27 @@ def sql_is_in_share(salt: str, share: float, column: str) -> str:
     return f"{sql_bucket(salt, column)} < {round(share * BUCKETS)}"
 
 
-def holdout_salt(seed: int) -> str:
-    """Salt of the permanent holdout: depends on no date and no campaign, so that its users stay the same."""
-    return f"holdout/{seed}"
+def period_of(day: date, renewal_days: int) -> int:
+    """Number of the period that a date lies in: whole spans of `renewal_days` days since 1970-01-01.
+
+    Raises:
+        ExperimentError: a period is shorter than a day.
+    """
+    if renewal_days < 1:
+        raise ExperimentError("The holdout needs at least a day before it is renewed.")
+    return (day - date(1970, 1, 1)).days // renewal_days
+
+
+def holdout_salt(seed: int, period: int) -> str:
+    """Salt of the holdout of a period: no campaign enters it, so that its users stay the same until it is renewed."""
+    return f"holdout/{seed}/{period}"
+
+
+def policy_salt(seed: int, period: int) -> str:
+    """Salt under which users are shared out between the ways of choosing (models, chance, the business's rule)."""
+    return f"policy/{seed}/{period}"
+
+
+def control_salt(seed: int, event_id: str) -> str:
+    """Salt of an event's controls: the same on every date, so that nobody held back today is invited tomorrow."""
+    return f"control/{seed}/{event_id}"

@@ -7,12 +7,15 @@ import numpy as np
 from ml.matching.problem import MatchingPlan
 
 
-def describe_prices(plan: MatchingPlan, titles: Sequence[str], *, most: int = 5) -> tuple[str, ...]:
+def describe_prices(
+    plan: MatchingPlan, titles: Sequence[str], *, segments: Sequence[str] = (), most: int = 5
+) -> tuple[str, ...]:
     """What one more unit of each limit that binds would add, the dearest first; the budget leads.
 
     Args:
         plan: a plan with its prices.
         titles: name of each event.
+        segments: name of each segment, in the order of their codes.
         most: most sentences on events.
     """
     prices = plan.prices
@@ -29,6 +32,11 @@ def describe_prices(plan: MatchingPlan, titles: Sequence[str], *, most: int = 5)
         for limit, text in words
         for price, title in _named(limit, titles)
     ]
+    if len(segments) == plan.prices.segments.size:
+        for price, name in zip(plan.prices.segments, segments, strict=True):
+            if abs(price) >= 0.005:
+                verb = "costs" if price > 0 else "is paid"
+                on_events.append((abs(price), f"The shares of segments: a user of {name} {verb} {abs(price):.2f}."))
     on_events.sort(key=lambda each: -each[0])
     return (*sentences, *(text for _, text in on_events[:most]))
 

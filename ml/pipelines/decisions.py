@@ -1,106 +1,32 @@
-"""One decision for every inactive user, from figures alone: who may be invited, who draws what, who is chosen.
+"""One decision for every inactive user, from figures alone: who may be invited, who is chosen how, who is held back.
 
-The order in which a user meets the rules is the order of the functions here: no open event, holdout, suppressed,
-drawn at random (exploration), chosen by the matching, held back as a control, or none. Every draw is a hash of the
-seed, the date and the user's id, so that it can be repeated, and explained, years later.
+The order in which a user meets the rules is the order of the functions here: no open event, holdout, suppressed, then
+the policy the user belongs to - chosen by the models, by chance, or by the business's own rule - and last the controls
+of every event, who were chosen like the others and are left out on purpose. Every draw is a hash of a published salt
+and the user's id, so that it can be repeated, and explained, years later.
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from ml.contracts import ResponseMatrix
-from ml.experiments import (
-    holdout_salt,
-    is_in_share,
-    smallest_visible_difference,
-    uniforms,
-    users_for_proportions,
+from ml.experiments import assign, control_salt, is_in_share
+from ml.matching import MatchingPlan, MatchingProblem, solve_matching
+from ml.pipelines.draws import draw_at_random, draw_by_rule
+from ml.pipelines.rules import (
+    MONEY_DIGITS,
+    DecisionError,
+    DecisionRules,
+    Decisions,
+    Population,
+    expected_costs,
 )
-from ml.matching import MatchingPlan, MatchingProblem, describe_prices, solve_matching
+from ml.pipelines.words import notes_on, why_nothing, why_this
 
-MONEY_DIGITS = 6
+__all__ = ["Board", "DecisionError", "DecisionRules", "Decisions", "Population", "decide", "expected_costs"]
 
-# A first, randomised plan: the rise of the return rate it should show with 80 % power, and the share it holds back, at
-# which a given number of users shows most.
-FIRST_PLAN_RISE = 0.05
+# A first, randomised plan holds back the share at which a given number of users shows most.
 FIRST_PLAN_CONTROL_SHARE = 0.5
-
-
-class DecisionError(ValueError):
-    """Decisions cannot be made from what the warehouse holds; the message says what is missing."""
-
-
-@dataclass(frozen=True)
-class DecisionRules:
-    """The settings that decisions depend on.
-
-    Attributes:
-        budget: money that invitations may cost in expectation, None for no limit.
-        holdout_share, control_share, exploration_share: shares of users (holdout), of the chosen (control) and of the
-            users and limits that are given away at random (exploration).
-        contacts_per_user, contact_days: at most so many contacts in so many days.
-        seed: every draw follows from it.
-    """
-
-    budget: float | None
-    holdout_share: float
-    control_share: float
-    exploration_share: float
-    contacts_per_user: int
-    contact_days: int
-    seed: int
-
-
-@dataclass(frozen=True)
-class Population:
-    """What is known of the inactive users besides their responses; rows as in the response matrix.
-
-    Attributes:
-        channel: shape (users,), the channel over which a user would be invited, "" where there is none.
-        is_suppressed: shape (users,), consented, but every such channel is on the suppression list.
-        recent_contacts: shape (users,), contacts within the cap's days.
-        already_exposed: shape (users, events), exposed to the event before (or its control).
-        segment: shape (users,), name of the segment, "" where unknown.
-    """
-
-    channel: np.ndarray
-    is_suppressed: np.ndarray
-    recent_contacts: np.ndarray
-    already_exposed: np.ndarray
-    segment: np.ndarray
-
-
-@dataclass(frozen=True)
-class Decisions:
-    """The outcome: one row a user, and the plan behind it.
-
-    Attributes:
-        frame: columns of `predictions.decisions` but as_of_date and model_version, ordered as the matrix.
-        plan: what the matching chose among those who were not drawn at random.
-        candidates: users whom some event would have added value to and who may be invited.
-        cost: expected cost of all invitations.
-        notes: what a person should know of how the plan was made.
-    """
-
-    frame: pd.DataFrame
-    plan: MatchingPlan
-    candidates: int
-    cost: float
-    notes: tuple[str, ...]
-
-
-def expected_costs(matrix: ResponseMatrix) -> np.ndarray:
-    """What inviting each user to each event is expected to cost: contact_cost + p_return * reward_cost."""
-    reward = matrix.events["reward_cost"].to_numpy(dtype=np.float64)
-    contact = matrix.events["contact_cost"].to_numpy(dtype=np.float64)
-    return np.round(contact + matrix.p_return * reward, MONEY_DIGITS)
-
-
-def _by_event(array: np.ndarray) -> np.ndarray:
-    """A figure of the user alone as a column, one of user and event as it is."""
-    return array[:, None] if array.ndim == 1 else array
 
 
 def decide(matrix: ResponseMatrix, values: np.ndarray, population: Population, rules: DecisionRules) -> Decisions:
@@ -117,7 +43,8 @@ def decide(matrix: ResponseMatrix, values: np.ndarray, population: Population, r
     board.hold_out()
     board.suppress()
     board.candidates = int((board.is_open & ((board.values > 0) & board.allowed).any(axis=1)).sum())
-    board.draw_at_random()
+    draw_at_random(board)
+    draw_by_rule(board)
     plan = board.match()
     board.hold_back_controls()
     board.explain_the_rest(plan)
@@ -136,11 +63,13 @@ class Board:
             raise DecisionError(f"The open events lack {', '.join(sorted(missing))}: build the features again.")
         self.matrix, self.population, self.rules = matrix, population, rules
         self.users = len(matrix.user_ids)
-        self.values = np.round(values, MONEY_DIGITS)
+        self.values = np.round(np.asarray(values, dtype=np.float64), MONEY_DIGITS)
         self.costs = expected_costs(matrix)
-        self.allowed = (population.channel != "")[:, None] & ~population.already_exposed
+        self.event_ids = matrix.events["event_id"].astype(str).tolist()
         self.titles = matrix.events["title"].astype(str).to_numpy(dtype=object)
+        self.event_types = matrix.events["event_type"].astype(str).to_numpy(dtype=object)
         self.capacities = matrix.events["capacity_left"].to_numpy(dtype=np.float64, na_value=np.inf)
+        self.event_budgets = self._limits_of_events("budget", np.inf)
         self.decision = np.full(self.users, "", dtype=object)
         self.arm = np.full(self.users, "none", dtype=object)
         self.reason = np.full(self.users, "", dtype=object)
@@ -151,7 +80,10 @@ class Board:
         # Nothing known of any open event is a cold start: whoever is chosen by such scores is chosen by noise.
         self.is_first_plan = bool((matrix.events["evidence"] == "insufficient").all()) and not matrix.events.empty
         self.control_share = FIRST_PLAN_CONTROL_SHARE if self.is_first_plan else rules.control_share
-        self.is_control = is_in_share(self.salt("control"), self.control_share, matrix.user_ids)
+        self.policies = rules.policies(matrix.as_of_date, is_first_plan=self.is_first_plan)
+        self.policy = assign(self.policies, matrix.user_ids)
+        self.is_stopped = np.array([event in population.stopped for event in self.event_ids], dtype=bool)
+        self.allowed = self._allowed_pairs()
         self.first_plan_users = 0
 
     @property
@@ -168,11 +100,49 @@ class Board:
         self.decision[users] = decision
         self.reason[users] = reasons
 
+    def is_held(self, users: np.ndarray, events: np.ndarray) -> np.ndarray:
+        """Whether each of some users (rows) is a control of the event (column) beside it."""
+        held = np.zeros(users.size, dtype=bool)
+        for event in np.unique(events):
+            of_event = events == event
+            salt = control_salt(self.rules.seed, self.event_ids[event])
+            held[of_event] = is_in_share(salt, self.control_share, self.matrix.user_ids[users[of_event]])
+        return held
+
+    def give(self, user: int, event: int, arm: str, chance: float, reason: str) -> None:
+        """Choose an event for a user."""
+        self.event[user], self.arm[user], self.reason[user] = event, arm, reason
+        self.selection_probability[user] = chance
+
+    def _limits_of_events(self, name: str, absent: float) -> np.ndarray:
+        """A limit of the settings for each open event."""
+        limits = [getattr(self.rules.events.get(kind), name, None) for kind in self.event_types]
+        return np.array([absent if limit is None else float(limit) for limit in limits])
+
+    def _allowed_pairs(self) -> np.ndarray:
+        """Who may be invited to what, shape (users, events)."""
+        population = self.population
+        allowed = (population.channel != "")[:, None] & ~population.already_exposed & ~self.is_stopped
+        if population.is_barred is not None:
+            allowed &= ~population.is_barred
+        if population.planned_contacts is not None and population.is_planned is not None:
+            # An invitation that a published plan already holds is the same contact, not one more.
+            contacts = (population.recent_contacts + population.planned_contacts)[:, None] - population.is_planned
+            allowed &= contacts < self.rules.contacts_per_user
+        if population.earlier_policy is not None and population.was_held_back is not None:
+            # One arm a user and event: who was chosen otherwise by an earlier plan is out of this event's campaign.
+            users, events = np.nonzero(population.earlier_policy != "")
+            moved = population.earlier_policy[users, events] != self.policy[users]
+            moved |= population.was_held_back[users, events] != self.is_held(users, events)
+            allowed[users[moved], events[moved]] = False
+        return np.asarray(allowed)
+
     def hold_out(self) -> None:
         """Settle the users who are never contacted, so that the whole programme can be measured."""
-        held = is_in_share(holdout_salt(self.rules.seed), self.rules.holdout_share, self.matrix.user_ids)
+        rules, as_of_date = self.rules, self.matrix.as_of_date
+        held = is_in_share(rules.holdout_salt(as_of_date), rules.holdout_share, self.matrix.user_ids)
         self.arm[held] = "holdout"
-        reason = f"In the permanent holdout: {self.rules.holdout_share:.1%} of all users are never contacted."
+        reason = f"In the permanent holdout: {rules.holdout_share:.1%} of all users are never contacted."
         self.settle(held, "holdout", [reason] * int(held.sum()))
 
     def suppress(self) -> None:
@@ -191,148 +161,101 @@ class Board:
             "suppressed",
             [f"Contacted {n} times in {rules.contact_days} days; at most {rules.contacts_per_user}." for n in counts],
         )
-        done = self.is_open & self.population.already_exposed.all(axis=1)
         number = self.matrix.events.shape[0]
+        done = self.is_open & self.population.already_exposed.all(axis=1)
         self.settle(done, "suppressed", [f"Already exposed to every open event ({number})."] * int(done.sum()))
+        closed = np.flatnonzero(self.is_open & ~self.allowed.any(axis=1))
+        mask = np.zeros(self.users, dtype=bool)
+        mask[closed] = True
+        self.settle(mask, "suppressed", [self._why_no_event(int(user)) for user in closed])
 
-    def draw_at_random(self) -> None:
-        """Give a share of the users one of their events at random, within the same share of money and places.
-
-        Users come in an order drawn by hash; each draws among the events that still have a place and fit into the
-        money, all with the same chance, which is logged. Where no open event has evidence yet (cold start) the share is
-        everything, and as many users are drawn as the power calculator asks for.
-        """
-        share = 1.0 if self.is_first_plan else self.rules.exploration_share
-        pool = self.is_open & is_in_share(self.salt("exploration"), share, self.matrix.user_ids)
-        users = np.flatnonzero(pool)
-        if users.size == 0:
-            return
-        self.first_plan_users = self._users_of_first_plan(users) if self.is_first_plan else users.size
-        ids = self.matrix.user_ids[users]
-        order = np.argsort(uniforms(self.salt("order"), ids), kind="stable")
-        draws = uniforms(self.salt("event"), ids)
-        money = np.inf if self.rules.budget is None else self.rules.budget * share
-        places = np.floor(self.capacities * share)
-        why = "what the open events do is not known yet; drawn" if self.is_first_plan else "for evidence, drawn"
-        drawn = 0
-        for position in order:
-            if drawn >= self.first_plan_users or not (places >= 1).any():
-                break
-            user = users[position]
-            fitting = np.flatnonzero(self.allowed[user] & (places >= 1) & (self.costs[user] <= money))
-            if fitting.size == 0:
-                continue
-            event = fitting[int(draws[position] * fitting.size)]
-            self.event[user] = event
-            self.arm[user] = "random"
-            self.selection_probability[user] = 1 / fitting.size
-            drawn += 1
-            # Who is going to be held back draws as everybody does, but takes neither place nor money from others.
-            if not self.is_control[user]:
-                places[event] -= 1
-                money -= self.costs[user, event]
-            self.reason[user] = f"Random arm: {why} among {fitting.size} open events; it was {self.titles[event]}."
-
-    def _users_of_first_plan(self, users: np.ndarray) -> int:
-        """Users, invited and held back, that show a rise of `FIRST_PLAN_RISE` for each event type."""
-        baseline = self._baseline(users)
-        each = users_for_proportions(baseline, baseline + FIRST_PLAN_RISE)
-        return int(2 * np.ceil(each)) * int(self.matrix.events["event_type"].nunique())
-
-    def _baseline(self, users: np.ndarray) -> float:
-        """Share of the users who are expected to return uninvited, away from 0 and 1."""
-        return float(np.clip(np.mean(self.matrix.p_return_if_not_contacted[users]), 0.01, 0.9))
+    def _why_no_event(self, user: int) -> str:
+        """Why no open event is for this user: each event is counted by the first cause that holds."""
+        population, left = self.population, np.ones(len(self.event_ids), dtype=bool)
+        causes = [("were stopped for harm", self.is_stopped), ("had the user before", population.already_exposed[user])]
+        if population.is_barred is not None:
+            causes.append(("are for other countries or ages", population.is_barred[user]))
+        words = []
+        for word, holds in causes:
+            if (left & holds).any():
+                words.append(f"{int((left & holds).sum())} {word}")
+            left &= ~holds
+        if left.any():
+            words.append(f"{int(left.sum())} are closed by plans published before (cap, or another arm)")
+        return f"None of the {len(self.event_ids)} open events is for this user: {', '.join(words)}."
 
     def match(self) -> MatchingPlan:
-        """Choose for everybody else what adds most value within the money and places that are left."""
-        drawn = np.flatnonzero((self.event >= 0) & ~self.is_control)
-        spent = float(self.costs[drawn, self.event[drawn]].sum())
-        taken = np.bincount(self.event[drawn], minlength=self.capacities.size)
+        """Choose for those whom the models decide on what adds most value within the money and places left."""
+        drawn = np.flatnonzero(self.event >= 0)
+        drawn = drawn[~self.is_held(drawn, self.event[drawn])]
+        costs, events = self.costs[drawn, self.event[drawn]], len(self.event_ids)
+        taken = np.bincount(self.event[drawn], minlength=events)
+        spent = np.bincount(self.event[drawn], weights=costs, minlength=events)
+        minimums = np.maximum(self._limits_of_events("minimum", 0.0) - taken, 0)
         plan = solve_matching(
             MatchingProblem(
                 self.values,
                 costs=self.costs,
-                allowed=self.allowed & self.is_open[:, None],
-                budget=None if self.rules.budget is None else max(0.0, self.rules.budget - spent),
+                allowed=self.allowed & (self.is_open & (self.policy == "targeted"))[:, None],
+                budget=None if self.rules.budget is None else max(0.0, self.rules.budget - float(costs.sum())),
                 capacities=self.capacities - taken,
+                event_budgets=np.maximum(self.event_budgets - spent, 0.0),
+                event_minimums=minimums,
+                **self._segment_shares(),
             )
         )
         chosen = np.flatnonzero(plan.event >= 0)
         self.event[chosen] = plan.event[chosen]
         self.arm[chosen] = "targeted"
         self.selection_probability[chosen] = 1.0
-        self.reason[chosen] = [self._why_this(user) for user in chosen]
+        self.reason[chosen] = [why_this(self, int(user)) for user in chosen]
         return plan
 
-    def _why_this(self, user: np.intp) -> str:
-        """Why the matching gave a user this event and no other."""
-        event = self.event[user]
-        others = np.where(self.allowed[user], self.values[user], -np.inf)
-        others[event] = -np.inf
-        text = (
-            f"{self.titles[event]} adds {self.values[user, event]:.2f}: {self.matrix.p_return[user, event]:.1%} return "
-            f"if invited, {self._alone(user, event):.1%} if not; expected cost {self.costs[user, event]:.2f}."
-        )
-        best = others.argmax()
-        if others[best] > self.values[user, event]:
-            return f"{text} {self.titles[best]} would add {others[best]:.2f}, but its limits serve others better."
-        if np.isfinite(others[best]):
-            return f"{text} Next best: {self.titles[best]} with {others[best]:.2f}."
-        return f"{text} It is the only event open to this user."
+    @property
+    def segments(self) -> np.ndarray:
+        """Names of the segments, in the order of their codes in the matching."""
+        return np.unique(self.population.segment.astype(str))
 
-    def _alone(self, user: np.intp, event: np.intp) -> float:
-        """Chance that the user returns uninvited."""
-        alone = self.matrix.p_return_if_not_contacted
-        return float(alone[user] if alone.ndim == 1 else alone[user, event])
+    def _segment_shares(self) -> dict[str, np.ndarray]:
+        """Least and largest shares of the segments, as the matching takes them; nothing where there are none."""
+        names = self.segments.tolist()
+        limits = [self.rules.segment_shares.get(name, (None, None)) for name in names]
+        if not any(limit != (None, None) for limit in limits):
+            return {}
+        return {
+            "segments": np.searchsorted(self.segments, self.population.segment.astype(str)),
+            "segment_minimum_shares": np.array([least or 0.0 for least, _ in limits]),
+            "segment_maximum_shares": np.array([1.0 if most is None else most for _, most in limits]),
+        }
 
     def hold_back_controls(self) -> None:
-        """Settle the chosen of both arms: those drawn by hash are left out on purpose, the others are targets."""
-        chosen = self.event >= 0
-        held = chosen & self.is_control
+        """Settle the chosen of every arm: an event's controls are left out on purpose, the others are targets."""
+        chosen = np.flatnonzero(self.event >= 0)
+        is_held = self.is_held(chosen, self.event[chosen])
         self.propensity[chosen] = 1 - self.control_share
-        self.decision[chosen] = "target"
-        self.decision[held] = "control"
+        self.decision[chosen] = np.where(is_held, "control", "target")
         share = f"Control: chosen, then held back at random ({self.control_share:.1%} of the chosen). "
-        self.reason[held] = [share + reason for reason in self.reason[held]]
-        invited = np.flatnonzero(chosen & ~held)
-        self.reason[invited] = [f"{self.reason[user]} Over {self.population.channel[user]}." for user in invited]
+        for user, held in zip(chosen, is_held, strict=True):
+            reason = self.reason[user]
+            self.reason[user] = share + reason if held else f"{reason} Over {self.population.channel[user]}."
 
     def explain_the_rest(self, plan: MatchingPlan) -> None:
         """Settle those for whom no event is worth inviting, or whose place and money went further elsewhere."""
-        rest = np.flatnonzero(self.is_open)
-        values = np.where(self.allowed[rest], self.values[rest], -np.inf)
-        best = values.argmax(axis=1)
-        reasons = []
-        for user, event, value in zip(rest, best, values[np.arange(rest.size), best], strict=True):
-            title = self.titles[event]
-            if self.is_first_plan:
-                reasons.append(
-                    f"Not drawn: the first plan is randomised and takes {self.first_plan_users} users at most, within "
-                    "the money and the places."
-                )
-            elif value <= 0:
-                chances = (
-                    f"{self.matrix.p_return[user, event]:.1%} return if invited, {self._alone(user, event):.1%} if not"
-                )
-                reasons.append(f"No event adds value: the best, {title}, would change {value:.2f} ({chances}).")
-            else:
-                price = plan.prices.capacities[event] + plan.prices.budget * self.costs[user, event]
-                reasons.append(f"{title} would add {value:.2f}, but its place and money bring {price:.2f} elsewhere.")
-        self.settle(self.is_open, "no_event", reasons)
+        self.settle(self.is_open, "no_event", why_nothing(self, np.flatnonzero(self.is_open), plan))
 
     def finished(self, plan: MatchingPlan) -> Decisions:
-        """The decisions as a frame."""
+        """The decisions and assignments as frames."""
         chosen = self.event >= 0
         event = np.where(chosen, self.event, 0)
         rows = np.arange(self.users)
 
         def of_event(column: str) -> np.ndarray:
-            known = self.matrix.events[column].astype(str).to_numpy(dtype=object)
-            return np.array(
-                [known[position] if has else None for position, has in zip(self.event, chosen, strict=True)]
-            )
+            known = np.array([*self.matrix.events[column].astype(str), None], dtype=object)
+            return np.asarray(known[self.event])
 
         def of_pair(pairs: np.ndarray) -> np.ndarray:
+            pairs = pairs[:, None] if pairs.ndim == 1 else pairs
+            pairs = np.broadcast_to(pairs, self.values.shape)
             return np.where(chosen, pairs[rows, event], np.nan) if pairs.shape[1] else np.full(self.users, np.nan)
 
         invited = self.decision == "target"
@@ -349,25 +272,38 @@ class Board:
                 "propensity": self.propensity,
                 "selection_probability": self.selection_probability,
                 "p_return": of_pair(self.matrix.p_return),
-                "p_conversion": of_pair(np.broadcast_to(_by_event(self.matrix.p_conversion), self.values.shape)),
+                "p_conversion": of_pair(self.matrix.p_conversion),
                 "expected_incremental_value": of_pair(self.values),
                 "cost": cost,
                 "segment": self.population.segment,
             }
         )
-        return Decisions(frame, plan, self.candidates, round(float(cost.sum()), MONEY_DIGITS), self._notes(plan))
+        total = round(float(cost.sum()), MONEY_DIGITS)
+        notes = tuple(notes_on(self, plan))
+        return Decisions(frame, self._assignments(frame), plan, self.candidates, total, notes)
 
-    def _notes(self, plan: MatchingPlan) -> tuple[str, ...]:
-        """What the limits cost, or what the first plan can show."""
-        if not self.is_first_plan:
-            return describe_prices(plan, self.titles.tolist())
-        chosen = self.event >= 0
-        invited, held = int((self.decision == "target").sum()), int((self.decision == "control").sum())
-        start = "What the open events do is not known yet, so this plan is drawn at random"
-        if min(invited, held) == 0:
-            return (f"{start}, but there are too few users to compare.",)
-        visible = smallest_visible_difference(self._baseline(np.flatnonzero(chosen)), held, invited)
-        return (
-            f"{start}: {invited} are invited and {held} held back, which shows a rise of {100 * visible:.1f} points or "
-            "more in four cases of five.",
+    def _assignments(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Who is in which arm of which campaign, under which salt; users of no campaign keep their policy."""
+        is_eligible = frame["decision"].isin(["target", "control", "no_event"]).to_numpy() & (self.policy != "")
+        is_eligible &= not self.matrix.events.empty
+        arm = np.where(self.decision == "target", self.arm, "outside")
+        arm[self.decision == "control"] = "none"
+        arm[self.decision == "holdout"] = "holdout"
+        salts = np.array([*(control_salt(self.rules.seed, event) for event in self.event_ids), None], dtype=object)
+        salt = salts[self.event]
+        salt[is_eligible & (self.event < 0)] = self.policies.salt
+        salt[self.decision == "holdout"] = self.rules.holdout_salt(self.matrix.as_of_date)
+        return pd.DataFrame(
+            {
+                "user_id": self.matrix.user_ids,
+                "policy": pd.Series(self.policy, dtype=object).where(is_eligible, None),
+                "arm": arm,
+                "event_id": frame["event_id"],
+                "event_type": frame["event_type"],
+                "segment": self.population.segment,
+                "salt": salt,
+                "propensity": np.where(self.event >= 0, 1 - self.control_share, np.nan),
+                "selection_probability": self.selection_probability,
+                "cost": frame["cost"],
+            }
         )

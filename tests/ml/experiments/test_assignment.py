@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,10 @@ from ml.experiments import (
     assign,
     bucket,
     buckets,
+    control_salt,
     holdout_salt,
     is_in_share,
+    period_of,
     sql_assign,
     sql_bucket,
     sql_is_in_share,
@@ -36,6 +39,12 @@ def test_the_frozen_vectors_never_change() -> None:
     split = Split(FROZEN["split"]["salt"], tuple(map(tuple, FROZEN["split"]["arms"])), FROZEN["split"]["traffic"])
     users = [row["user_id"] for row in FROZEN["buckets"]]
     assert assign(split, users).tolist() == FROZEN["split"]["arm"]
+    for row in FROZEN["holdout"]:
+        period = period_of(date.fromisoformat(row["date"]), row["renewal_days"])
+        assert bucket(holdout_salt(row["seed"], period), row["user_id"]) == row["bucket"]
+    for row in FROZEN["control"]:
+        assert control_salt(20180102, "event-4") == row["salt"]
+        assert bucket(row["salt"], row["user_id"]) == row["bucket"]
 
 
 @given(st.text(max_size=20), st.lists(st.text(max_size=20), max_size=20))
@@ -66,6 +75,19 @@ def test_growing_the_traffic_never_moves_a_user(less: float, more: float) -> Non
     assert set(np.flatnonzero(is_in_share("s", less, users))) <= set(np.flatnonzero(is_in_share("s", more, users)))
 
 
+def test_the_holdout_stays_until_its_period_ends_and_is_then_drawn_anew() -> None:
+    users = [str(number) for number in range(20_000)]
+    first, last, next_day = date(2017, 11, 2), date(2018, 5, 2), date(2018, 5, 3)
+    assert period_of(first, 182) == period_of(last, 182) == period_of(next_day, 182) - 1
+    held = [is_in_share(holdout_salt(7, period_of(day, 182)), 0.05, users) for day in (first, last, next_day)]
+    assert (held[0] == held[1]).all()
+    assert held[2].mean() == pytest.approx(0.05, abs=0.005)
+    # Of those held out only as many stay as chance leaves: everybody else is eligible again.
+    assert (held[1] & held[2]).sum() / held[1].sum() == pytest.approx(0.05, abs=0.03)
+    with pytest.raises(ExperimentError, match="at least a day"):
+        period_of(first, 0)
+
+
 def test_every_user_has_exactly_one_arm_and_arms_have_their_weights() -> None:
     users = [str(number) for number in range(50_000)]
     arm = assign(Split("x", (("a", 0.2), ("b", 0.8)), 0.5), users)
@@ -82,7 +104,7 @@ def test_arms_that_are_no_split_are_refused(arms: tuple) -> None:
 
 def test_python_and_sql_agree_on_a_million_ids(postgres) -> None:
     warehouse = Warehouse(postgres.url())
-    salt = holdout_salt(7) + " it's"
+    salt = holdout_salt(7, 3) + " it's"
     split = Split("campaign 'x'", (("targeted", 0.7), ("random", 0.2), ("o'rule", 0.1)), 0.6)
     count = 1_000_000
     hashed = warehouse.scalar(

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.contracts import ResponseMatrix
-from ml.experiments import holdout_salt, is_in_share, users_for_proportions
+from ml.experiments import is_in_share, users_for_proportions
 from ml.pipelines.decisions import DecisionRules, Decisions, Population, decide, expected_costs
 
 AS_OF = date(2018, 1, 2)
@@ -79,14 +79,19 @@ def chosen_costs(matrix: ResponseMatrix, frame: pd.DataFrame) -> pd.Series:
     events=st.integers(0, 4),
     seed=st.integers(0, 10**6),
     budget=st.one_of(st.none(), st.floats(0, 30)),
-    shares=st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1)),
+    shares=st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0, 0.5), st.floats(0, 0.5)),
     has_evidence=st.booleans(),
 )
 @settings(max_examples=150, deadline=None)
 def test_limits_and_rights_hold_for_every_user(users, events, seed, budget, shares, has_evidence) -> None:
     matrix, values, population = world(users, events, seed, has_evidence=has_evidence)
     chosen_rules = rules(
-        budget=budget, holdout_share=shares[0], control_share=shares[1], exploration_share=shares[2], seed=seed
+        budget=budget,
+        holdout_share=shares[0],
+        control_share=shares[1],
+        exploration_share=shares[2],
+        rule_share=shares[3],
+        seed=seed,
     )
     decisions = decide(matrix, values, population, chosen_rules)
     frame = decisions.frame
@@ -111,7 +116,7 @@ def check_rights(matrix: ResponseMatrix, population: Population, used: DecisionR
         assert not planned.any()
         assert (frame["decision"] == "no_event").all()
         return
-    held = is_in_share(holdout_salt(used.seed), used.holdout_share, matrix.user_ids)
+    held = is_in_share(used.holdout_salt(AS_OF), used.holdout_share, matrix.user_ids)
     assert ((frame["decision"] == "holdout") == held).all()
     assert not planned[population.channel == ""].any()
     assert not planned[population.recent_contacts >= used.contacts_per_user].any()

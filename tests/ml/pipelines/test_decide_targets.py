@@ -20,6 +20,7 @@ USERS = 400
 
 FEATURES = """
 create table features.feat_user_behaviour (user_id text, as_of_date date, is_inactive boolean);
+create table features.feat_user_money (user_id text, as_of_date date, payments_amount_365d numeric);
 create table features.eligible_user_channels (as_of_date date, user_id text, channel text);
 create table features.exposed_pairs (as_of_date date, user_id text, event_id text);
 create table features.training_examples (
@@ -27,6 +28,8 @@ create table features.training_examples (
 );
 create table marts.fct_exposures (user_id text, event_id text, exposed_at timestamptz, channel text, arm text);
 insert into features.feat_user_behaviour select 'o''user ' || n, date '2018-01-02', n < 400
+from generate_series(0, 450) as n;
+insert into features.feat_user_money select 'o''user ' || n, date '2018-01-02', nullif(n, 3)
 from generate_series(0, 450) as n;
 insert into features.eligible_user_channels select date '2018-01-02', 'o''user ' || n, channel
 from generate_series(0, 450) as n, unnest(array['email', 'sms']) as channel where n % 5 <> 0;
