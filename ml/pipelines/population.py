@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from ml.contracts import ResponseMatrix
+from ml.pipelines.contacts import LANDED_CONTACTS, PLANNED_CONTACTS
 from ml.pipelines.reading import FeatureCatalogue
 from ml.pipelines.rules import DecisionError, Population
 from warehouse.door import Warehouse
@@ -52,32 +53,6 @@ CHANNELS = """
         granted.channel collate "C"
 """
 
-RECENT_CONTACTS = """
-    select user_id, count(*) as contacts_count
-    from marts.fct_exposures
-    where arm = 'treated'
-        and exposed_at < cast(%(as_of_date)s as timestamp) at time zone 'UTC'
-        and exposed_at >= cast(%(as_of_date)s as timestamp) at time zone 'UTC' - make_interval(days => %(days)s)
-    group by user_id
-    order by user_id
-"""
-
-# What published plans invite to and has not come back as a contact yet.
-PLANNED_CONTACTS = """
-    select distinct invitations.user_id, invitations.event_id
-    from experiments.invitations
-    where invitations.as_of_date < %(as_of_date)s
-        and invitations.as_of_date >= cast(%(as_of_date)s as date) - %(days)s
-        and not exists (
-            select from marts.fct_exposures as exposures
-            where exposures.user_id = invitations.user_id and exposures.event_id = invitations.event_id
-                and exposures.arm = 'treated'
-                and exposures.exposed_at >= cast(invitations.as_of_date as timestamp) at time zone 'UTC'
-                and exposures.exposed_at < cast(%(as_of_date)s as timestamp) at time zone 'UTC'
-        )
-    order by 1, 2
-"""
-
 EXPOSED_PAIRS = """
     select distinct user_id, event_id from features.exposed_pairs
     where as_of_date = %(as_of_date)s order by user_id, event_id
@@ -118,7 +93,7 @@ def read_population(warehouse: Warehouse, matrix: ResponseMatrix, settings: Sett
     users, events = pd.Index(matrix.user_ids), pd.Index(matrix.events["event_id"])
     channels = warehouse.read_frame(CHANNELS, when).drop_duplicates("user_id").set_index("user_id").reindex(users)
     is_suppressed = channels["is_suppressed"].fillna(False).to_numpy(dtype=bool)
-    contacts = warehouse.read_frame(RECENT_CONTACTS, span).set_index("user_id")["contacts_count"]
+    contacts = warehouse.read_frame(LANDED_CONTACTS, span).set_index("user_id")["contacts_count"]
     segments = warehouse.read_frame(SEGMENTS, when).set_index("user_id")["segment"]
     planned = warehouse.read_frame(PLANNED_CONTACTS, span)
     earlier = warehouse.read_frame(EARLIER_ARMS, when | {"events": events.tolist()})

@@ -7,6 +7,7 @@ import psycopg
 from psycopg import sql
 
 from ml.contracts import StageReport
+from ml.pipelines.contacts import LANDED_CONTACTS, PLANNED_CONTACTS
 from warehouse.door import Warehouse, relation
 from warehouse.settings import Settings
 
@@ -23,7 +24,7 @@ LOCK_GRANTS = """
 """
 
 # What has changed since the plan was made; the first reason that holds is told.
-CHECK_TARGETS = """
+CHECK_TARGETS: LiteralString = f"""
     create temporary table checked_targets on commit drop as
     select
         decisions.user_id,
@@ -33,9 +34,23 @@ CHECK_TARGETS = """
                 select from privacy.current_suppressions as listed
                 where listed.user_id = decisions.user_id and listed.channel in (decisions.channel, 'all')
             ) then 'came onto the suppression list'
+            when stopped.campaign_id is not null then 'were chosen for an event that was stopped for harm'
+            when
+                coalesce(landed.contacts_count, 0) + coalesce(planned.contacts_count, 0)
+                - coalesce(cast(decisions.event_id = any(planned.events) as integer), 0) >= %(contacts_per_user)s
+                then 'reached the cap of contacts'
         end as problem
     from predictions.decisions
     left join granted_now using (user_id, channel)
+    left join (
+        select distinct campaign_id from experiments.campaigns
+        where action = 'stop_for_harm' and as_of_date < %(as_of_date)s
+    ) as stopped on stopped.campaign_id = decisions.event_id
+    left join ({LANDED_CONTACTS}) as landed on landed.user_id = decisions.user_id
+    left join (
+        select user_id, count(*) as contacts_count, array_agg(event_id) as events
+        from ({PLANNED_CONTACTS}) as pairs group by user_id
+    ) as planned on planned.user_id = decisions.user_id
     where decisions.as_of_date = %(as_of_date)s and decisions.decision = 'target'
 """
 
@@ -102,6 +117,12 @@ SEGMENT_PROFILES = """
     order by segment
 """
 
+# What later plans and the cap of contacts count, and what is measured.
+INVITATIONS = """
+    insert into experiments.invitations (as_of_date, user_id, event_id, channel)
+    select as_of_date, user_id, event_id, channel from marketing.targets
+"""
+
 # In blocks, because one text may not be longer than 1 GB. Rows are hashed in the order of their rank.
 CONTENT_HASH = """
     select coalesce(encode(sha256(convert_to(string_agg(block_hash, '' order by block), 'UTF8')), 'hex'), '')
@@ -120,13 +141,13 @@ COVERAGE = """
     select
         (select count(*) from predictions.plans where as_of_date = %(as_of_date)s) as plans,
         (
-            select count(*) from features.feat_user_behaviour where as_of_date = %(as_of_date)s and is_inactive
+            select count(*) from {relation} where as_of_date = %(as_of_date)s and is_inactive
         ) as inactive,
         count(*) as decided,
-        count(*) filter (where behaviour.is_inactive) as decided_inactive,
+        count(*) filter (where activity.is_inactive) as decided_inactive,
         count(*) filter (where scores.user_id is null) as unscored
     from predictions.decisions
-    left join features.feat_user_behaviour as behaviour using (as_of_date, user_id)
+    left join {relation} as activity using (as_of_date, user_id)
     left join predictions.user_scores as scores using (as_of_date, user_id)
     where decisions.as_of_date = %(as_of_date)s
 """
@@ -141,8 +162,8 @@ def publish_targets(as_of_date: date, settings: Settings, *, may_go_back: bool =
 
     The same date may be published again, and gives the same rows. A date older than the published one is left alone
     (a backfill recomputes predictions of the past; what marketing works with must not go back): nothing is written,
-    and the report says so. Who withdrew the consent since the plan was made, or came onto the suppression list, is left
-    out and counted; the decisions keep what was planned.
+    and the report says so. Who withdrew the consent since the plan was made, came onto the suppression list or reached
+    the cap by another plan is left out and counted; the decisions keep what was planned.
 
     Args:
         as_of_date: the date whose predictions are shown.
@@ -160,14 +181,17 @@ def publish_targets(as_of_date: date, settings: Settings, *, may_go_back: bool =
         newest = _row(connection, "select max(as_of_date) from marketing.publications", {})[0]
         if newest is not None and newest > as_of_date and not may_go_back:
             return _left_alone(as_of_date, newest)
-        _refuse_unfit(connection, as_of_date)
+        _refuse_unfit(connection, as_of_date, settings)
         connection.execute(LOCK_GRANTS, when)
-        connection.execute(CHECK_TARGETS, when)
+        connection.execute("delete from experiments.invitations where as_of_date >= %(as_of_date)s", when)
+        caps = {"contacts_per_user": settings.caps.contacts_per_user, "days": settings.caps.days}
+        connection.execute(CHECK_TARGETS, when | caps)
         dropped = {str(problem): int(users) for problem, users in connection.execute(DROPPED)}
         # Delete, not truncate: a reader with an open snapshot keeps seeing the old rows until the commit.
         for table in ("targets", "top_users", "segment_profiles"):
             connection.execute(sql.SQL("delete from {}").format(relation(f"marketing.{table}")))
         targets = connection.execute(TARGETS, when).rowcount
+        connection.execute(INVITATIONS)
         users = connection.execute(TOP_USERS, when).rowcount
         segments = connection.execute(SEGMENT_PROFILES, when).rowcount
         content_hash = _row(connection, CONTENT_HASH, {})[0]
@@ -209,9 +233,10 @@ def _left_alone(as_of_date: date, newest: date) -> StageReport:
     )
 
 
-def _refuse_unfit(connection: psycopg.Connection[Any], as_of_date: date) -> None:
+def _refuse_unfit(connection: psycopg.Connection[Any], as_of_date: date, settings: Settings) -> None:
     """Stop before anything is written when decisions are missing, doubled or without a score."""
-    plans, inactive, decided, decided_inactive, unscored = _row(connection, COVERAGE, {"as_of_date": as_of_date})
+    coverage = COVERAGE.format(relation=settings.activity_relation)
+    plans, inactive, decided, decided_inactive, unscored = _row(connection, coverage, {"as_of_date": as_of_date})
     # A plan without decisions is what a date leaves on which every user is active.
     if plans == 0 or (decided == 0 and inactive > 0):
         raise PublishError(f"There are no decisions for {as_of_date}: run score_users for that date first.")

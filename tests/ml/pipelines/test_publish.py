@@ -1,13 +1,15 @@
 """D5: what marketing sees changes as a whole or not at all, and never goes back by itself."""
 
 from collections.abc import Iterator
-from datetime import date
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from threading import Event, Thread
 
 import pytest
 
 from ml.pipelines.publish import PublishError, publish_targets
 from ml.value import rank_users
+from warehouse.consents import record_consent, suppress_user
 from warehouse.door import Warehouse
 from warehouse.settings import Settings
 
@@ -18,6 +20,9 @@ FIRST, SECOND = date(2018, 1, 2), date(2018, 1, 9)
 def predicted(warehouse: Warehouse) -> Iterator[Warehouse]:
     """A warehouse with features of two dates and nothing predicted yet."""
     warehouse.execute("create table features.feat_user_behaviour (user_id text, as_of_date date, is_inactive boolean)")
+    warehouse.execute(
+        "create table marts.fct_exposures (user_id text, event_id text, exposed_at timestamptz, arm text)"
+    )
     warehouse.execute(
         "insert into features.feat_user_behaviour select 'user ' || n, day, mod(n, 10) <> 0 "
         "from generate_series(1, 200) as n, unnest(%s::date[]) as day",
@@ -99,6 +104,99 @@ def test_ranked_users_know_where_they_stand_in_all_and_in_their_segment(
     expected = rank_users(shown["user_id"], shown["value_score"], shown["segment"])
     for column in ("rank", "percentile", "percentile_in_segment"):
         assert shown[column].to_list() == pytest.approx(expected[column].to_list()), column
+
+
+def test_who_withdrew_or_was_suppressed_since_the_plan_is_left_out_and_told(
+    predicted: Warehouse, settings: Settings
+) -> None:
+    predict(predicted, FIRST, version="a")
+    refusal = {"is_granted": False, "decided_at": datetime(2018, 1, 1, tzinfo=UTC)}
+    record_consent(predicted, "user 1", ["mail", "sms"], **refusal)
+    suppress_user(predicted, "user 2", reason="bounced", suppressed_at=datetime(2018, 1, 1, tzinfo=UTC))
+    report = publish_targets(FIRST, settings)
+    assert report.rows == 148
+    assert report.details["dropped"] == 2
+    assert "Left out of the plan: 1 who withdrew the consent since it was made." in report.messages
+    assert "Left out of the plan: 1 who came onto the suppression list since it was made." in report.messages
+    assert {"user 1", "user 2"}.isdisjoint(row[1] for row in published(predicted))
+    assert predicted.scalar("select count(*) from predictions.decisions where decision = 'target'") == 150
+    assert predicted.scalar("select dropped from marketing.publications") == 2
+    assert predicted.scalar("select count(*) from experiments.invitations") == 148
+    assert [row[2] for row in published(predicted)] == list(range(1, 149))
+
+
+def test_plans_published_one_after_the_other_never_pass_the_cap(predicted: Warehouse, settings: Settings) -> None:
+    capped = replace(settings, caps=replace(settings.caps, contacts_per_user=1, days=28))
+    predict(predicted, FIRST, version="a")
+    predict(predicted, SECOND, version="b")
+    publish_targets(FIRST, capped)
+    # The same event again is the same invitation; another one would be one too many.
+    assert publish_targets(SECOND, capped).rows == 150
+    predicted.execute("update predictions.decisions set event_id = 'other' where as_of_date = %s", (SECOND,))
+    report = publish_targets(SECOND, capped)
+    assert report.rows == 0
+    assert "Left out of the plan: 150 who reached the cap of contacts since it was made." in report.messages
+    assert publish_targets(SECOND, replace(capped, caps=replace(capped.caps, days=6))).rows == 150
+
+
+def test_a_stopped_event_is_published_to_nobody(predicted: Warehouse, settings: Settings) -> None:
+    predict(predicted, SECOND, version="b")
+    predicted.execute(
+        "insert into experiments.campaigns (as_of_date, campaign_id, planned_by, action, decision, design) "
+        "values (%s, 'e', 'rekindle', 'stop_for_harm', 'because', 'fixed')",
+        (FIRST,),
+    )
+    assert publish_targets(SECOND, settings).rows == 0
+
+
+def test_withdrawals_race_publishes_and_nobody_without_a_grant_is_ever_seen(
+    predicted: Warehouse, settings: Settings
+) -> None:
+    """P1: 300 withdrawals and as many new grants race publishes; at every commit the audience has consented."""
+    predict(predicted, FIRST, version="a")
+    publish_targets(FIRST, settings)
+    done = Event()
+    problems: list[object] = []
+
+    def change_minds(first: int) -> None:
+        try:
+            for number in range(100):
+                when = datetime(2018, 1, 1, tzinfo=UTC) + timedelta(hours=number)
+                user = f"user {1 + (first + 3 * number) % 150}"
+                record_consent(predicted, user, ["mail"], is_granted=number % 2 == 1, decided_at=when)
+                if number % 2 == 0 and predicted.scalar(
+                    "select true from marketing.targets where user_id = %s", (user,)
+                ):
+                    problems.append(user)
+        except Exception as error:  # noqa: BLE001 a thread cannot raise into the test
+            problems.append(error)
+
+    def publish() -> None:
+        try:
+            while not done.is_set():
+                publish_targets(FIRST, settings)
+        except Exception as error:  # noqa: BLE001 a thread cannot raise into the test
+            problems.append(error)
+
+    publishers = [Thread(target=publish) for _ in range(2)]
+    writers = [Thread(target=change_minds, args=(first,)) for first in range(3)]
+    for thread in (*publishers, *writers):
+        thread.start()
+    for thread in writers:
+        thread.join()
+    done.set()
+    for thread in publishers:
+        thread.join()
+    assert problems == []
+    report = publish_targets(FIRST, settings)
+    assert report.details["dropped"] == 150 - report.rows > 10
+    assert (
+        predicted.scalar(
+            "select count(*) from marketing.targets left join privacy.granted_consents using (user_id, channel) "
+            "where granted_consents.user_id is null"
+        )
+        == 0
+    )
 
 
 def test_the_same_again_is_the_same_to_the_byte(predicted: Warehouse, settings: Settings) -> None:
