@@ -67,7 +67,7 @@ def covers_inactive_users(border: Border) -> Any:
             from (select count(*) as written from {{batch}}) as batch
             cross join (
                 select count(*) filter (where is_inactive) as inactive, count(*) as known
-                from features.feat_user_behaviour where as_of_date = {border.day}
+                from {border.settings.activity_relation} where as_of_date = {border.day}
             ) as features
             where written <> inactive or known = 0
         """,

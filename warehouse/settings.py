@@ -23,6 +23,7 @@ from warehouse.settings_checks import Between, Flag, SettingsError, Worded, as_f
 __all__ = [
     "Alerts",
     "Caps",
+    "Inactivity",
     "Settings",
     "SettingsError",
     "SourceSchema",
@@ -47,6 +48,15 @@ class Caps:
 
     contacts_per_user: Annotated[int, Between(1, 1000)]
     days: Days
+
+
+@dataclass(frozen=True)
+class Inactivity:
+    """Who counts as inactive: by `inactive_after_days`, by the user's own rhythm, or by the chance of being alive."""
+
+    definition: Annotated[str, Worded("fixed|rhythm|p_alive", "fixed, rhythm or p_alive")]
+    late_after: Share
+    alive_below: Share
 
 
 @dataclass(frozen=True)
@@ -156,6 +166,7 @@ class Settings:
     holdout_renewal_days: Days
     seed: Annotated[int, Between(0, 2**31 - 1)]
     caps: Caps
+    inactivity: Inactivity
     value_weights: ValueWeights
     business_rule: BusinessRule
     experiments: ExperimentDesign
@@ -195,6 +206,12 @@ class Settings:
         """
         return find_source_schema(self.source, self.warehouse_url)
 
+    @property
+    def activity_relation(self) -> str:
+        """The relation whose column is_inactive (by user_id and as_of_date) says who is scored and may be invited."""
+        is_fixed = self.inactivity.definition == "fixed"
+        return "features.feat_user_behaviour" if is_fixed else "predictions.user_activity"
+
     def dbt_vars(self, as_of_date: date) -> dict[str, int | str]:
         """Return the variables every dbt command gets: each key in days, and the date as YYYY-MM-DD."""
         return {
@@ -204,6 +221,8 @@ class Settings:
             "conversion_window_days": self.conversion_window_days,
             "value_horizon_days": self.value_horizon_days,
             "event_lookahead_days": self.event_lookahead_days,
+            "revenue_quantile": str(self.experiments.revenue_quantile),
+            "inactivity_definition": self.inactivity.definition,
         }
 
     def dbt_environment(self) -> dict[str, str]:

@@ -47,8 +47,11 @@ def read_user_batches(
     *,
     with_event_features: bool,
     rows: int = ROWS_PER_BATCH,
+    relation: str = "features.feat_user_behaviour",
 ) -> Iterator[UserBatch]:
     """Read every inactive user of a date, at most `rows` at a time, in the warehouse's order of user_id.
+
+    Whose column is_inactive counts is said by `relation`; see `Settings.activity_relation`.
 
     All batches are of one snapshot. Each is a range of user_id, which the indexes of the feature tables serve: memory
     and sorting are bounded whatever the number of users. Where nobody is inactive there is one empty batch.
@@ -63,20 +66,21 @@ def read_user_batches(
         connection.read_only = True
 
         def read(limits: tuple[str, str | None]) -> UserBatch:
-            return _read_batch(connection, catalogue, as_of_date, limits, event_types if with_event_features else ())
+            asked = event_types if with_event_features else ()
+            return _read_batch(connection, catalogue, relation, as_of_date, limits, asked)
 
-        starts = _starts(connection, as_of_date, rows)
+        starts = _starts(connection, relation, as_of_date, rows)
         ranges = list(zip(starts, [*starts[1:], None], strict=True)) if starts else [("", "")]
         for batch in _read_ahead(read, ranges):
             missing = {name: pd.DataFrame(index=batch.features.index) for name in event_types}
             yield UserBatch(batch.features, missing | dict(batch.event_features), batch.is_reachable)
 
 
-def _starts(connection: psycopg.Connection[Any], as_of_date: date, rows: int) -> list[str]:
+def _starts(connection: psycopg.Connection[Any], relation: str, as_of_date: date, rows: int) -> list[str]:
     """First user of every batch."""
     found = connection.execute(
         "select user_id from (select user_id, row_number() over (order by user_id) - 1 as position"
-        " from features.feat_user_behaviour where as_of_date = %s and is_inactive) as numbered"
+        f" from {relation} where as_of_date = %s and is_inactive) as numbered"
         " where position %% %s = 0 order by user_id",
         (as_of_date, rows),
     )
@@ -86,6 +90,7 @@ def _starts(connection: psycopg.Connection[Any], as_of_date: date, rows: int) ->
 def _read_batch(
     connection: psycopg.Connection[Any],
     catalogue: FeatureCatalogue,
+    activity_relation: str,
     as_of_date: date,
     limits: tuple[str, str | None],
     event_types: Sequence[str],
@@ -105,7 +110,7 @@ def _read_batch(
         read_arrow(
             connection,
             f"select users.user_id, reachable.user_id is not null as {_IS_REACHABLE}{''.join(selected)}"
-            " from features.feat_user_behaviour as users"
+            f" from {activity_relation} as users"
             f" left join (select distinct user_id from features.eligible_user_channels as channels"
             f" where {within('channels')}) as reachable on reachable.user_id = users.user_id {' '.join(joined)}"
             f" where {within('users')} and users.is_inactive order by users.user_id",

@@ -10,7 +10,8 @@ import pandas as pd
 
 from ml.contracts import ResponseMatrix
 from ml.pipelines.batches import ROWS_PER_BATCH, UserBatch, read_user_batches
-from ml.pipelines.model import ScoringModel, load_champion
+from ml.pipelines.fallback import trusted_model
+from ml.pipelines.model import ScoringModel
 from ml.pipelines.reading import purchase_columns, read_open_events
 from ml.response import WORTH
 from ml.value import ValueWeights, expected_incremental_value, value_of_a_return
@@ -40,6 +41,8 @@ class UserPredictions:
         lifetime_value: money expected of the user within a year, given that the user may never come back.
         lifetime_value_if_back: the same of a user who is back.
         is_reachable: bool, may be contacted over at least one channel.
+        explanations: why the user's chance to return is what it is, in words, object of shape (users,); None where no
+            event adds value.
     """
 
     features: pd.DataFrame
@@ -49,6 +52,7 @@ class UserPredictions:
     lifetime_value: np.ndarray
     lifetime_value_if_back: np.ndarray
     is_reachable: np.ndarray
+    explanations: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -56,8 +60,11 @@ class Prediction:
     """A champion and the open events of a date, ready to predict users batch by batch.
 
     Attributes:
-        model: the champion.
+        model: the champion, or what stands in for it.
+        note: what every row must say of the model; empty where it is the champion.
         events: the open events, sorted by event_id.
+        weights: what counts beyond the horizon.
+        activity_relation: whose column is_inactive says who is predicted.
         messages: sentences for the report of the stage.
     """
 
@@ -65,26 +72,30 @@ class Prediction:
     as_of_date: date
     model: ScoringModel
     model_version: str
+    note: str
     events: pd.DataFrame
     weights: ValueWeights
+    activity_relation: str
     messages: tuple[str, ...]
 
     @classmethod
     def of(cls, warehouse: Warehouse, as_of_date: date, settings: Settings) -> "Prediction":
-        """Load the champion of a date and read what is open.
+        """Load the champion of a date, or what stands in for it, and read what is open.
 
         Raises:
-            RegistryError: there is no model for the date.
+            RegistryError: no model was trained by the date.
         """
-        model, version, messages = load_champion(warehouse, as_of_date, settings)
+        trusted = trusted_model(warehouse, as_of_date, settings)
         return cls(
             warehouse,
             as_of_date,
-            model,
-            version.version,
+            trusted.model,
+            trusted.version,
+            trusted.note,
             read_open_events(warehouse, as_of_date),
             ValueWeights.from_mapping(asdict(settings.value_weights)),
-            messages,
+            settings.activity_relation,
+            trusted.messages,
         )
 
     def batches(self, rows: int = ROWS_PER_BATCH) -> Iterator[UserPredictions]:
@@ -100,6 +111,7 @@ class Prediction:
             event_types,
             with_event_features=self.model.uses_event_features,
             rows=rows,
+            relation=self.activity_relation,
         ):
             yield predict_batch(self, batch)
 
@@ -154,6 +166,7 @@ def predict_batch(prediction: Prediction, batch: UserBatch) -> UserPredictions:
         lifetime_value=worth["lifetime_value"].to_numpy(),
         lifetime_value_if_back=if_back,
         is_reachable=batch.is_reachable,
+        explanations=np.full(users, prediction.note or None, dtype=object),
     )
 
 
@@ -180,7 +193,7 @@ def predict_users(warehouse: Warehouse, as_of_date: date, settings: Settings) ->
     order = together.index.get_indexer(pd.Index(matrix.user_ids))
     arrays = {
         name: np.concatenate([getattr(part, name) for part in parts])[order]
-        for name in ("segments", "p_alive", "lifetime_value", "lifetime_value_if_back", "is_reachable")
+        for name in ("segments", "p_alive", "lifetime_value", "lifetime_value_if_back", "is_reachable", "explanations")
     }
     return UserPredictions(features=together.iloc[order], matrix=matrix, **arrays)
 

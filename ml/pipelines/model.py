@@ -1,7 +1,7 @@
 """The scoring model: everything that is learned about users, in one artefact with one version."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -10,7 +10,7 @@ import pandas as pd
 from ml.registry import ModelRegistry, ModelVersion, RegistryError
 from ml.response import WORTH, ConversionModel, ReturnModel, RevenueModel
 from ml.segmentation import UserSegmenter
-from ml.value import LifetimeValueModel
+from ml.value import ActivityModel, LifetimeValueModel
 from warehouse.door import Warehouse
 from warehouse.settings import Settings
 
@@ -21,21 +21,39 @@ MODEL_NAME = "scoring"
 
 @dataclass(frozen=True)
 class ScoringModel:
-    """Return, conversion, revenue and lifetime value of a user, and the segments.
+    """Return, conversion, revenue and lifetime value of a user, how users come and stop, and the segments.
 
-    `segmenter` is None where nobody was inactive.
+    `segmenter` is None where nobody was inactive. `responses_as_of` is the date for which the first three were trained,
+    where the others were refreshed later; None where all are of one date.
     """
 
     returns: ReturnModel
     conversions: ConversionModel
     revenues: RevenueModel
     lifetime: LifetimeValueModel
+    activity: ActivityModel
     segmenter: UserSegmenter | None
+    responses_as_of: date | None = None
 
     @property
     def uses_event_features(self) -> bool:
         """Whether any part looks at the features of a user towards a type of event."""
-        return any(bool(part.uplift_.deviations) for part in (self.returns, self.conversions, self.revenues))
+        return any(part.uplift_.uses_features for part in (self.returns, self.conversions, self.revenues))
+
+    def refreshed(self, newer: "ScoringModel", own_date: date) -> "ScoringModel":
+        """The same models of responses, beside the newer lifetime values, rhythms and segments.
+
+        Args:
+            newer: where these come from.
+            own_date: the date this model was trained for.
+        """
+        return replace(
+            self,
+            lifetime=newer.lifetime,
+            activity=newer.activity,
+            segmenter=newer.segmenter,
+            responses_as_of=self.responses_as_of or own_date,
+        )
 
     def with_worth(self, features: pd.DataFrame) -> pd.DataFrame:
         """Add the money a user is expected to bring once back to the user features, for the return model."""
@@ -48,19 +66,29 @@ class ScoringModel:
             "conversions": self.conversions.to_state(),
             "revenues": self.revenues.to_state(),
             "lifetime": self.lifetime.to_state(),
+            "activity": self.activity.to_state(),
             "segmenter": None if self.segmenter is None else self.segmenter.to_state(),
+            "responses_as_of": None if self.responses_as_of is None else self.responses_as_of.isoformat(),
         }
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> "ScoringModel":
-        """Rebuild the model from `to_state`."""
+        """Rebuild the model from `to_state`.
+
+        Raises:
+            RegistryError: the state is of a version of this program that knew fewer parts.
+        """
+        if "activity" not in state:
+            raise RegistryError("The model was trained by an earlier version of this program: retrain the models.")
         segmenter = state["segmenter"]
         return cls(
             returns=ReturnModel.from_state(state["returns"]),
             conversions=ConversionModel.from_state(state["conversions"]),
             revenues=RevenueModel.from_state(state["revenues"]),
             lifetime=LifetimeValueModel.from_state(state["lifetime"]),
+            activity=ActivityModel.from_state(state["activity"]),
             segmenter=None if segmenter is None else UserSegmenter.from_state(segmenter),
+            responses_as_of=date.fromisoformat(trained) if (trained := state["responses_as_of"]) else None,
         )
 
 

@@ -163,7 +163,12 @@ class TrainingRows:
 
 
 def read_training_rows(
-    warehouse: Warehouse, as_of_date: date, *, most: int | None = None, only_events: bool = False
+    warehouse: Warehouse,
+    as_of_date: date,
+    *,
+    most: int | None = None,
+    only_events: bool = False,
+    with_features: bool = True,
 ) -> TrainingRows:
     """Read past moments of inactive users whose return window had closed by `as_of_date`, with their features.
 
@@ -173,8 +178,9 @@ def read_training_rows(
         most: at most so many: moments at which chance decided who was invited come first, the newest of them before
             all, then others drawn by a hash of their id; None = all.
         only_events: leave out moments that belong to no event.
+        with_features: join the features; without them both frames of features have no columns.
     """
-    catalogue = FeatureCatalogue.read(warehouse)
+    catalogue = FeatureCatalogue.read(warehouse) if with_features else FeatureCatalogue({}, {})
     selected, joined = catalogue.joins("examples", with_event_features=True)
     drawn = "" if most is None else _DRAWN
     frame = warehouse.read_frame(
@@ -210,13 +216,20 @@ def require_features(warehouse: Warehouse, as_of_date: date) -> None:
         )
 
 
-def read_inactive_users(warehouse: Warehouse, as_of_date: date, *, most: int | None = None) -> pd.DataFrame:
+def read_inactive_users(
+    warehouse: Warehouse,
+    as_of_date: date,
+    *,
+    most: int | None = None,
+    relation: str = "features.feat_user_behaviour",
+) -> pd.DataFrame:
     """Read the features of users inactive on a date: index user_id, sorted; one column a feature.
 
     Args:
         warehouse: where they are.
         as_of_date: the date.
         most: at most so many users, drawn by a hash of their id; None = all.
+        relation: whose column is_inactive counts; see `Settings.activity_relation`.
 
     Raises:
         PipelineError: nobody has features on that date.
@@ -225,7 +238,7 @@ def read_inactive_users(warehouse: Warehouse, as_of_date: date, *, most: int | N
     catalogue = FeatureCatalogue.read(warehouse)
     selected, joined = catalogue.joins("users", with_event_features=False)
     frame = warehouse.read_frame(
-        "with users as (select user_id, as_of_date from features.feat_user_behaviour"
+        f"with users as (select user_id, as_of_date from {relation}"
         " where as_of_date = %(as_of_date)s and is_inactive"
         ' order by md5(user_id), user_id collate "C" limit %(most)s)'
         f' select users.user_id{selected} from users {joined} order by users.user_id collate "C"',

@@ -6,7 +6,8 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
-from ml.contracts import ResponseMatrix, StageReport
+from ml.contracts import StageReport
+from ml.pipelines.activity import comparison_sentence, write_user_activity
 from ml.pipelines.batches import ROWS_PER_BATCH
 from ml.pipelines.matrix import Prediction, UserPredictions, matrix_values
 from ml.pipelines.model import ScoringModel
@@ -30,12 +31,14 @@ _FORGET = (
 def score_users(as_of_date: date, settings: Settings, *, rows_per_batch: int = ROWS_PER_BATCH) -> StageReport:
     """Score every inactive user of a date and replace the rows of that date in one transaction.
 
-    Writes predictions.user_scores (a row per inactive user), predictions.response_scores (a user's best three open
-    events by expected incremental value) and predictions.segments. Users pass through memory `rows_per_batch` at a
-    time; what is written does not depend on that number.
+    Writes predictions.user_activity (who is inactive by which definition; a row per user, in a transaction of its own
+    because the others rest on it), predictions.user_scores (a row per inactive user), predictions.response_scores (a
+    user's best three open events by expected incremental value) and predictions.segments. Users pass through memory
+    `rows_per_batch` at a time; what is written does not depend on that number.
     """
     warehouse = Warehouse(settings.warehouse_url)
     prediction = Prediction.of(warehouse, as_of_date, settings)
+    comparison = write_user_activity(warehouse, as_of_date, prediction.model.activity, settings)
     segments, portrait = Segments(prediction.model, len(prediction.events)), Portrait(prediction.model.segmenter)
     users, responses = 0, 0
     evidence: dict[str, str] = {}
@@ -49,14 +52,14 @@ def score_users(as_of_date: date, settings: Settings, *, rows_per_batch: int = R
             evidence.update(
                 zip(predicted.matrix.events["event_type"], predicted.matrix.events["evidence"], strict=True)
             )
-            scores, best = user_scores(predicted, values), response_scores(predicted.matrix, values)
+            scores, best = user_scores(predicted, values), response_scores(predicted, values)
             portrait.add(predicted.features, predicted.segments, scores["value_score"].to_numpy())
             users += warehouse.copy_frame(connection, "predictions.user_scores", scores.assign(**key))
             responses += warehouse.copy_frame(connection, "predictions.response_scores", best.assign(**key))
         profiles = segments.rows(prediction.events["event_type"].to_numpy(dtype=object))
         warehouse.copy_frame(connection, "predictions.segments", profiles.assign(**key))
     folder = portrait.save(warehouse, as_of_date, segments.profiles, settings)
-    messages = list(prediction.messages)
+    messages = [*prediction.messages, comparison_sentence(comparison, settings)]
     if users == 0:
         messages.append("Nobody is inactive on this date, so there is nobody to score.")
     if len(prediction.events) == 0:
@@ -110,8 +113,9 @@ def user_scores(predicted: UserPredictions, values: np.ndarray) -> pd.DataFrame:
     )
 
 
-def response_scores(matrix: ResponseMatrix, values: np.ndarray) -> pd.DataFrame:
+def response_scores(predicted: UserPredictions, values: np.ndarray) -> pd.DataFrame:
     """Return rows of predictions.response_scores: the best three events of each user, ties by event_id."""
+    matrix = predicted.matrix
     kept = min(_BEST, values.shape[1])
     order = np.argsort(-values, axis=1, kind="stable")[:, :kept]
     rows = np.repeat(np.arange(values.shape[0]), kept)
@@ -139,6 +143,7 @@ def response_scores(matrix: ResponseMatrix, values: np.ndarray) -> pd.DataFrame:
             "expected_revenue": _money(cells(matrix.revenue)),
             "expected_value": _money(cells(values)),
             "evidence": by_event("evidence"),
+            "explanation": predicted.explanations[rows],
             "model_version": matrix.model_version,
         }
     )

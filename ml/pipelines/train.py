@@ -5,7 +5,10 @@ from dataclasses import replace
 from datetime import date, timedelta
 from typing import TypeVar
 
+import pandas as pd
+
 from ml.contracts import StageReport
+from ml.pipelines.activity import fit_activity, read_activity, write_user_activity
 from ml.pipelines.model import MODEL_NAME, ScoringModel, add_worth, open_registry
 from ml.pipelines.promotion import judge_challenger
 from ml.pipelines.reading import (
@@ -22,12 +25,12 @@ from ml.value import LifetimeValueModel
 from warehouse.door import Warehouse
 from warehouse.settings import Settings
 
-__all__ = ["fit_scoring_model", "train_models"]
+__all__ = ["MOST_EXAMPLES", "fit_scoring_model", "fit_segments", "train_models"]
 
 # Two threads: the figure is part of the version, because sums of floats depend on how they are split.
 _THREADS = 2
 # What fits into memory and teaches as much as all there is: rows beyond these change nothing but the time it takes.
-_MOST_EXAMPLES = 400_000
+MOST_EXAMPLES = 400_000
 _MOST_SEGMENTED = 100_000
 _Model = TypeVar("_Model", bound=OutcomeModel)
 
@@ -56,19 +59,19 @@ def train_models(as_of_date: date, settings: Settings) -> StageReport:
             f"{settings.retrain_after_days} days."
         )
         return StageReport("train_models", as_of_date, 0, (sentence,), {"version": champion.version})
-    rows = read_training_rows(warehouse, as_of_date, most=_MOST_EXAMPLES)
+    rows = read_training_rows(warehouse, as_of_date, most=MOST_EXAMPLES)
     if rows.left_out:
         messages.append(
             f"{len(rows.keys)} examples were learned from, all randomised ones first; {rows.left_out} were left out."
         )
-    model, metrics, sentences = fit_scoring_model(warehouse, as_of_date, rows, settings)
+    model, metrics, sentences = fit_scoring_model(warehouse, as_of_date, rows, settings, previous=incumbent)
     promote = True
     if champion is not None and incumbent is not None:
         try:
             verdict = judge_challenger(
                 model,
                 incumbent,
-                champion.as_of_date,
+                incumbent.responses_as_of or champion.as_of_date,
                 rows.returns(),
                 thread_count=_THREADS,
                 random_state=settings.seed,
@@ -95,21 +98,43 @@ def train_models(as_of_date: date, settings: Settings) -> StageReport:
         metrics=metrics,
         promote=promote,
     )
+    if not promote and champion is not None and incumbent is not None:
+        refreshed = incumbent.refreshed(model, champion.as_of_date)
+        version_in_charge = registry.save(
+            MODEL_NAME,
+            refreshed.to_state(),
+            as_of_date=as_of_date,
+            parameters={"seed": settings.seed, "responses_as_of": str(refreshed.responses_as_of)},
+            metrics={**champion.metrics, **{key: metrics[key] for key in metrics if key.startswith("segments_")}},
+            promote=True,
+        )
+        messages.append(
+            f"Segments, lifetime values and rhythms were refreshed beside the models of {refreshed.responses_as_of}: "
+            f"version {version_in_charge.version}."
+        )
     shown = ("return_roc_auc", "return_average_precision", "return_base_rate", "return_expected_calibration_error")
     details: dict[str, float | int | str] = {
         "version": version.version,
         "status": version.status,
         "return_model": model.returns.baseline_.learner.name,
         "uplift_model": model.returns.uplift_.chosen,
-        **{name: round(metrics[name], 4) for name in shown if name in metrics},
+        **{name: round(metrics[name], 4) for name in (*shown, "segments_moved_share") if name in metrics},
     }
     return StageReport("train_models", as_of_date, len(rows.keys), (*messages, *sentences), details)
 
 
 def fit_scoring_model(
-    warehouse: Warehouse, as_of_date: date, rows: TrainingRows, settings: Settings
+    warehouse: Warehouse,
+    as_of_date: date,
+    rows: TrainingRows,
+    settings: Settings,
+    *,
+    previous: ScoringModel | None = None,
 ) -> tuple[ScoringModel, dict[str, float], tuple[str, ...]]:
-    """Fit every part of the scoring model; return it with its metrics and sentences on what could not be learned."""
+    """Fit every part of the scoring model; return it with its metrics and sentences on what could not be learned.
+
+    Segments that are still there keep the names they have in `previous`.
+    """
     seeds = {"thread_count": _THREADS, "random_state": settings.seed, "tuning_trials": settings.tuning_trials}
     conversions = _fit(ConversionModel(**seeds), rows.conversions())
     revenues = _fit(RevenueModel(**seeds), rows.revenues())
@@ -121,14 +146,42 @@ def fit_scoring_model(
     lifetime = LifetimeValueModel().fit(
         **purchase_columns(purchases), mean_amount=purchases["payments_mean_amount"].to_numpy(dtype=float)
     )
-    users = read_inactive_users(warehouse, as_of_date, most=_MOST_SEGMENTED)
-    segmenter = UserSegmenter(random_state=settings.seed).fit(users) if len(users) else None
-    metrics: dict[str, float] = {}
+    activity = fit_activity(read_activity(warehouse, as_of_date), settings)
+    if settings.inactivity.definition != "fixed":
+        write_user_activity(warehouse, as_of_date, activity, settings)
+    users = read_inactive_users(warehouse, as_of_date, most=_MOST_SEGMENTED, relation=settings.activity_relation)
+    segmenter, metrics, moved = fit_segments(users, None if previous is None else previous.segmenter, settings)
     parts: Mapping[str, OutcomeModel] = {"return": returns, "conversion": conversions, "revenue": revenues}
     for name, part in parts.items():
         metrics |= {f"{name}_{metric}": figure for metric, figure in part.metrics_.items()}
     messages = tuple(message for part in parts.values() for message in part.messages_) + lifetime.messages_
-    return ScoringModel(returns, conversions, revenues, lifetime, segmenter), metrics, messages
+    messages += (*activity.messages_, *moved)
+    return ScoringModel(returns, conversions, revenues, lifetime, activity, segmenter), metrics, messages
+
+
+def fit_segments(
+    users: pd.DataFrame, previous: UserSegmenter | None, settings: Settings
+) -> tuple[UserSegmenter | None, dict[str, float], tuple[str, ...]]:
+    """Fit segments on inactive users, under the names of the last ones where these are still there.
+
+    Returns:
+        the segmenter (None without users), its figures with the share of users whose segment changed its name, and a
+        sentence on that.
+    """
+    if len(users) == 0:
+        return None, {}, ()
+    segmenter = UserSegmenter(random_state=settings.seed).fit(users, previous=previous)
+    figures = {
+        f"segments_{name}": float(figure) for name, figure in segmenter.choice_.items() if not isinstance(figure, str)
+    }
+    refit = segmenter.refit_
+    if refit is None:
+        return segmenter, figures, ()
+    changes = [f"{word}: {', '.join(names)}" for word, names in (("new", refit.added), ("gone", refit.gone)) if names]
+    sentence = "; ".join(
+        [f"Segments were fitted anew: {refit.moved_share:.1%} of the users have another segment than before", *changes]
+    )
+    return segmenter, {**figures, "segments_moved_share": refit.moved_share}, (f"{sentence}.",)
 
 
 def _fit(model: _Model, examples: Examples) -> _Model:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 
+from ml.response.affinity import AffinityModel
 from ml.response.baseline import Baseline, predict_unseen, select_baseline
 from ml.response.calibration import Calibrator
 from ml.response.examples import Examples
@@ -101,7 +102,7 @@ class OutcomeModel:
             without_event: `predict_baseline(features)`, if it is known already.
         """
         without = self.predict_baseline(features) if without_event is None else without_event
-        change = self.uplift_.predict(features, event_features, event_type)
+        change = self.uplift_.predict(features, event_features, event_type, without)
         start, half_width = link(self.kind, without), _TWO_SIDED_95 * change.standard_error
 
         def moved(shift: np.ndarray) -> np.ndarray:
@@ -156,7 +157,7 @@ class OutcomeModel:
         self.baseline_ = Baseline(learner, calibrator, None, False, pd.DataFrame())
         unknown = TypeEffect(0.0, unknown_error(self.kind, nothing), "insufficient", 0, 0)
         self.level_ = 0.0
-        self.uplift_ = UpliftModel("none", unknown, {}, (), 0.0, None)
+        self.uplift_ = UpliftModel("none", unknown, {}, None, None)
         self.metrics_ = {"examples": 0.0}
         self.messages_ = (f"The {self.what} is a guess ({self.guess:g}): there is no past example to learn it from.",)
         return self

@@ -1,31 +1,28 @@
-"""What an event changes for a user: the mean shift of its type and a user's deviation from it.
+"""What an event changes for a user: slopes shared by all types in part, and challengers that must beat them.
 
-Candidates for the deviation are judged by later moments of other users, "no effect" being one and the simplest. They
-learn from what is left of the outcome once both arms' expectations are taken away, divided by how far the row's arm is
-from its expectation. So an error in the expectation does not turn into an effect, and where assignment was randomised
-nothing else has to be assumed.
+The main candidate is a logistic model of the randomised rows (`slopes.py`): the effect of an event on the log odds is
+an intercept and slopes along few columns that sum up the features, in part common to all types and in part a type's
+own, each shrunk by how much the data say such slopes spread. The row's chance without the event comes from the
+baseline; an error in it does not turn into an effect, because exposure is centred at its chance.
 
-Source: Nie and Wager (2021), Quasi-oracle estimation of heterogeneous treatment effects (the R-learner); here on the
-log odds for chances, where effects on small and large chances are comparable and noise is weighted rightly.
+"none" is kept unless the evidence for effects outweighs it clearly. Then the posterior mean is used as it is: shrunk
+means are better in expectation than zero, however uncertain. S-, T-, X- and DR-learners take over only where later rows
+of other users show them to be better beyond noise. docs/methods/response.md has the reasons.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from ml.response.affinity import AFFINITY
 from ml.response.examples import Examples
-from ml.response.learners import BoostedLearner, BoostingSettings, Kind, Learner, LinearLearner, learner_from_state
+from ml.response.learned_effects import KINDS, LearnedEffect, fit_effect
+from ml.response.learners import BoostedLearner, BoostingSettings, Kind, Learner
 from ml.response.metrics import uplift_metrics
-from ml.response.selection import (
-    FOLDS,
-    Comparison,
-    simplest_within_one_standard_error,
-    time_slices,
-    user_folds,
-)
+from ml.response.selection import Comparison, clustered_mean, time_slices, user_folds
 from ml.response.shifts import (
     MINIMUM_EACH_SIDE,
     Compared,
@@ -41,17 +38,20 @@ from ml.response.shifts import (
     unknown_error,
     variance,
 )
+from ml.response.slopes import GroupedSlopes, fit_slopes
+from ml.response.summary import FeatureSummary
 
-# Inactive users needed on both sides before users may differ in their effect.
-MINIMUM_FOR_DEVIATIONS = 300
+# Inactive users needed on both sides before users may differ in their effect, and before boosted learners try.
+MINIMUM_FOR_SLOPES = 300
+MINIMUM_FOR_CHALLENGERS = 3000
+# Log evidence by which effects must outweigh "none": with treatment shuffled fewer than 5 % of data sets exceed it
+# (measured in tests/ml/response/test_shuffled_treatment.py).
+EVIDENCE_NEEDED = 3.0
 EVENT_TYPE = "event type"
-# Feature with the money a user is expected to bring once back. Whom it pays to invite hangs on the effect on those who
-# bring much, so the effect may vary with it before anything else, and errors count by it.
+# Feature with the money a user is expected to bring once back: effects may vary with it on their own terms.
 WORTH = "expected_money_if_back"
-_DEVIATIONS = ("worth", "linear", "boosted")
-_IMPORTANCE_BOUNDS = (0.2, 5.0)
-_BAG = 5
-_LARGEST_DEVIATION = 2.0
+_LARGEST_SHIFT = 3.0
+_COMPARED_ROWS = 40_000
 
 
 @dataclass(frozen=True)
@@ -64,32 +64,41 @@ class Shift:
 
 
 @dataclass(frozen=True)
-class Deviation:
-    """How users differ from the mean shift of a type: one learner for all types (boosted), or one a type (linear)."""
+class UserEffects:
+    """How the effect differs between users.
 
-    shared: Learner | None
-    by_type: Mapping[str, Learner]
+    Attributes:
+        summary: columns that the slopes and the challenger look at.
+        slopes: posterior of the slopes.
+        unexplained: spread between users that no feature shows, on the link. It cannot be measured: nobody is both
+            invited and left alone. It is taken to be as large as the spread that the features do show.
+        challenger: a learner that is used in place of the slopes' means.
+    """
 
-    def predict(self, frame: pd.DataFrame) -> np.ndarray:
-        """Return the deviation of each row (features joined with the type), on the link scale."""
-        deviation = np.zeros(len(frame)) if self.shared is None else self.shared.predict(frame)
-        types = frame[EVENT_TYPE].to_numpy(dtype=object)
-        for name, learner in self.by_type.items():
-            rows = types == name
-            if rows.any():
-                deviation[rows] += learner.predict(frame[rows])
-        return np.clip(deviation, -_LARGEST_DEVIATION, _LARGEST_DEVIATION)
+    summary: FeatureSummary
+    slopes: GroupedSlopes
+    unexplained: float
+    challenger: LearnedEffect | None
 
     def to_state(self) -> dict[str, Any]:
         """Return everything learned as arrays, JSON values and model bytes."""
-        by_type = [{"event_type": name, "learner": learner.to_state()} for name, learner in self.by_type.items()]
-        return {"shared": None if self.shared is None else self.shared.to_state(), "by_type": by_type}
+        return {
+            "summary": self.summary.to_state(),
+            "slopes": self.slopes.to_state(),
+            "unexplained": self.unexplained,
+            "challenger": None if self.challenger is None else self.challenger.to_state(),
+        }
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> "Deviation":
+    def from_state(cls, state: Mapping[str, Any]) -> "UserEffects":
         """Rebuild from `to_state`."""
-        by_type = {part["event_type"]: learner_from_state(part["learner"]) for part in state["by_type"]}
-        return cls(None if state["shared"] is None else learner_from_state(state["shared"]), by_type)
+        challenger = state["challenger"]
+        return cls(
+            FeatureSummary.from_state(state["summary"]),
+            GroupedSlopes.from_state(state["slopes"]),
+            float(state["unexplained"]),
+            None if challenger is None else LearnedEffect.from_state(challenger),
+        )
 
 
 @dataclass(frozen=True)
@@ -97,11 +106,10 @@ class UpliftModel:
     """The chosen model of the effect.
 
     Attributes:
-        chosen: "none", "types", "worth", "linear" or "boosted".
+        chosen: "none", "types", "slopes" or the name of a challenger.
         pooled: mean effect over all types; for types never seen its error holds the spread between types.
         types: mean effect by event type.
-        deviations: models of a user's deviation from the mean of the type, whose mean is used; may be empty.
-        slope: factor on that deviation, learned on later rows (1 = taken at its word, 0 = ignored).
+        users: how users differ; None where only means are known.
         comparison: how the candidates did; None where there was too little to compare.
         metrics: Qini and area under the uplift curve on later randomised rows of other users, where there are any.
     """
@@ -109,26 +117,37 @@ class UpliftModel:
     chosen: str
     pooled: TypeEffect
     types: Mapping[str, TypeEffect]
-    deviations: tuple[Deviation, ...]
-    slope: float
+    users: UserEffects | None
     comparison: Comparison | None
     metrics: Mapping[str, float] = field(default_factory=dict)
 
-    def predict(self, features: pd.DataFrame, event_features: pd.DataFrame, event_type: str) -> Shift:
-        """Return the shift that an event of this type makes for each user."""
+    @property
+    def uses_features(self) -> bool:
+        """Whether predictions look at features at all."""
+        return self.users is not None
+
+    def predict(
+        self, features: pd.DataFrame, event_features: pd.DataFrame, event_type: str, expected: np.ndarray
+    ) -> Shift:
+        """Return the shift that an event of this type makes for each user; `expected` is the outcome without it."""
         rows = len(features)
         mean = self.types.get(event_type, self.pooled)
         evidence = mean.evidence if event_type in self.types else "insufficient"
-        errors = np.full(rows, mean.standard_error)
+        if self.users is None:
+            return Shift(
+                np.full(rows, 0.0 if self.chosen == "none" else mean.effect), np.full(rows, mean.standard_error), evidence
+            )
+        users = self.users
+        matrix = users.summary.to_matrix(with_type(features, event_features, np.full(rows, event_type, dtype=object)))
+        shift, error = users.slopes.predict(matrix, event_type)
+        error = np.hypot(error, users.unexplained)
+        if evidence == "insufficient":
+            error = np.maximum(error, mean.standard_error)
         if self.chosen == "none":
-            return Shift(np.zeros(rows), errors, evidence)
-        shift = np.full(rows, mean.effect)
-        if self.deviations:
-            frame = with_type(features, event_features, np.full(rows, event_type, dtype=object))
-            votes = np.stack([deviation.predict(frame) for deviation in self.deviations])
-            shift = shift + self.slope * votes.mean(axis=0)
-            errors = np.sqrt(errors**2 + self.slope**2 * votes.var(axis=0, ddof=1))
-        return Shift(shift, errors, evidence)
+            shift = np.zeros(rows)
+        elif users.challenger is not None:
+            shift = shift_of(expected, users.challenger.predict(_typed(matrix, np.full(rows, event_type))))
+        return Shift(np.clip(shift, -_LARGEST_SHIFT, _LARGEST_SHIFT), error, evidence)
 
     def to_state(self) -> dict[str, Any]:
         """Return everything learned as arrays, JSON values and model bytes."""
@@ -136,8 +155,7 @@ class UpliftModel:
             "chosen": self.chosen,
             "pooled": vars(self.pooled),
             "types": [{"event_type": name, **vars(effect)} for name, effect in self.types.items()],
-            "deviations": [deviation.to_state() for deviation in self.deviations],
-            "slope": self.slope,
+            "users": None if self.users is None else self.users.to_state(),
         }
 
     @classmethod
@@ -147,14 +165,8 @@ class UpliftModel:
             part["event_type"]: TypeEffect(**{name: value for name, value in part.items() if name != "event_type"})
             for part in state["types"]
         }
-        return cls(
-            chosen=state["chosen"],
-            pooled=TypeEffect(**state["pooled"]),
-            types=types,
-            deviations=tuple(Deviation.from_state(part) for part in state["deviations"]),
-            slope=float(state["slope"]),
-            comparison=None,
-        )
+        users = None if state["users"] is None else UserEffects.from_state(state["users"])
+        return cls(state["chosen"], TypeEffect(**state["pooled"]), types, users, comparison=None)
 
 
 def fit_uplift(
@@ -177,25 +189,38 @@ def fit_uplift(
             name: TypeEffect(0.0, unknown, "insufficient", *count_sides(examples, name))
             for name in event_types(examples)
         }
-        return UpliftModel("none", nothing, types, (), 0.0, None)
+        return UpliftModel("none", nothing, types, None, None)
     usable = examples.take(keep)
     frame = with_type(usable.features, usable.event_features, usable.event_types)
     propensity = propensities(usable, frame, random_state=random_state)
-    compared = Compared(usable, expected[keep], propensity, _importance(frame))
-    every = np.ones(len(usable), dtype=bool)
-    pooled, types = type_effects(kind, compared, every, evidence, unknown)
+    compared = Compared(usable, expected[keep], propensity, np.ones(len(usable)))
+    pooled, types = type_effects(kind, compared, np.ones(len(usable), dtype=bool), evidence, unknown)
     for name in event_types(examples):
         if name not in types:
             types[name] = TypeEffect(pooled.effect, unknown, "insufficient", *count_sides(examples, name))
-    sides = usable.is_exposed.sum(), (~usable.is_exposed).sum()
+    sides = min(int(usable.is_exposed.sum()), int((~usable.is_exposed).sum()))
     # Money after a return is too noisy, and returns too few, to tell whose payments an event moves more.
-    names: tuple[str, ...] = ()
-    if kind == "chance" and min(sides) >= MINIMUM_FOR_DEVIATIONS:
-        names = tuple(name for name in _DEVIATIONS if name != "worth" or WORTH in frame)
-    seeds = {"thread_count": thread_count, "random_state": random_state}
-    comparison, slope, metrics = _compare(kind, compared, frame, evidence, unknown, names, **seeds)
-    bag = _fit_bag(kind, comparison.chosen, compared, frame, types, **seeds) if comparison.chosen in names else ()
-    return UpliftModel(comparison.chosen, pooled, types, bag, slope, comparison, metrics)
+    if kind != "chance" or sides < MINIMUM_FOR_SLOPES:
+        chosen = "types" if are_effects_shown(kind, compared, evidence) else "none"
+        return UpliftModel(chosen, pooled, types, None, None)
+    summary = FeatureSummary((AFFINITY, WORTH))
+    matrix = summary.fit_matrix(frame, leave_out=(EVENT_TYPE,))
+    every = np.ones(len(usable), dtype=bool)
+    offset, slopes = _fit_slopes(compared, summary, matrix, every)
+    shift, _ = _predict_groups(slopes, matrix, usable.event_types)
+    users = UserEffects(summary, slopes, round(float(shift.std()), 9), None)
+    if slopes.evidence < EVIDENCE_NEEDED:
+        return UpliftModel("none", pooled, types, users, None)
+    judged = _Judged(compared, summary, matrix, evidence, unknown, thread_count, random_state)
+    randomised = usable.is_exposed[usable.is_randomised]
+    is_enough = min(randomised.sum(), (~randomised).sum()) >= MINIMUM_FOR_CHALLENGERS
+    challengers = KINDS if is_enough else ()
+    comparison, metrics = judged.compare(challengers)
+    if comparison is not None and comparison.chosen in challengers:
+        rows = inverse_link("chance", offset)
+        challenger = _fit_challenger(comparison.chosen, compared, rows, matrix, every, thread_count, random_state)
+        users = UserEffects(summary, slopes, users.unexplained, challenger)
+    return UpliftModel(comparison.chosen if comparison else "slopes", pooled, types, users, comparison, metrics)
 
 
 def with_type(features: pd.DataFrame, event_features: pd.DataFrame, types: np.ndarray) -> pd.DataFrame:
@@ -204,183 +229,173 @@ def with_type(features: pd.DataFrame, event_features: pd.DataFrame, types: np.nd
     return joined.assign(**{EVENT_TYPE: pd.Series(types.astype(str), dtype="str")})
 
 
-def _compare(
-    kind: Kind,
+def shift_of(expected: np.ndarray, difference: np.ndarray) -> np.ndarray:
+    """Return the shift of the log odds that moves chances by a difference."""
+    inside = np.clip(expected + difference, 1e-4, 1 - 1e-4)
+    return link("chance", inside) - link("chance", expected)
+
+
+def _fit_slopes(
+    compared: Compared, summary: FeatureSummary, matrix: np.ndarray, rows: np.ndarray
+) -> tuple[np.ndarray, GroupedSlopes]:
+    """Return log odds of every row over both arms, and the slopes of the effect, learned from some rows (a mask)."""
+    examples, blocks = compared.examples, summary.blocks()
+    start = link("chance", compared.expected)
+    # What the baseline misses among these rows, in either arm: without it, it would be noise of the effects.
+    missed = fit_slopes(
+        matrix[rows],
+        start[rows],
+        examples.outcome[rows],
+        np.ones(int(rows.sum())),
+        np.full(int(rows.sum()), ""),
+        blocks,
+        has_own_slopes=False,
+    )
+    offset = start + missed.predict(matrix, "")[0]
+    contrast = examples.is_exposed - compared.propensity
+    slopes = fit_slopes(
+        matrix[rows],
+        offset[rows],
+        examples.outcome[rows],
+        contrast[rows],
+        examples.event_types[rows].astype(str),
+        blocks,
+    )
+    return offset, slopes
+
+
+def _predict_groups(slopes: GroupedSlopes, matrix: np.ndarray, types: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and error of the shift for rows of any types."""
+    shift, error = np.zeros(len(matrix)), np.zeros(len(matrix))
+    for name in np.unique(types.astype(str)):
+        rows = types == name
+        shift[rows], error[rows] = slopes.predict(matrix[rows], name)
+    return shift, error
+
+
+def _typed(matrix: np.ndarray, types: np.ndarray) -> pd.DataFrame:
+    """The columns as a frame with the event type, for learners of frames."""
+    frame = pd.DataFrame(matrix, columns=[f"column {position}" for position in range(matrix.shape[1])])
+    return frame.assign(**{EVENT_TYPE: pd.Series(types.astype(str), dtype="str")})
+
+
+def _fit_challenger(
+    kind: str,
     compared: Compared,
-    frame: pd.DataFrame,
-    evidence: Mapping[str, str],
-    unknown: float,
-    deviations: tuple[str, ...],
-    *,
+    alone: np.ndarray,
+    matrix: np.ndarray,
+    rows: np.ndarray,
     thread_count: int,
     random_state: int,
-) -> tuple[Comparison, float, dict[str, float]]:
-    """Judge the candidates on later rows of other users; also learn how far to trust the deviations."""
+) -> LearnedEffect:
     examples = compared.examples
-    slices = time_slices(examples.reference_days, later_share=0.15, last_share=0.15)
-    judged = ~slices.earlier if slices.is_out_of_time else slices.later
-    folds = user_folds(examples.user_ids, random_state)
-    names = ("none", "types", *deviations)
-    shifts = {name: np.full(len(examples), np.nan) for name in names}
-    shifts["none"][:] = 0.0
-    for fold in range(FOLDS):
-        rows, others = slices.earlier & (folds != fold), judged & (folds == fold)
-        if not rows.any() or not others.any():
-            continue
-        _, types = type_effects(kind, compared, rows, evidence, unknown)
-        level = _level(examples, types)
-        shifts["types"][others] = level[others]
-        for name in deviations:
-            learned = _fit_deviation(
-                kind, name, compared, frame, level, rows, None, thread_count=thread_count, random_state=random_state
-            )
-            shifts[name][others] = level[others] + learned.predict(frame[others])
-    judged &= np.isfinite(shifts["types"])
-    # Randomised rows are the arbiter where there are enough of them: there the comparison needs no assumption.
-    randomised = judged & examples.is_randomised
-    if min((randomised & examples.is_exposed).sum(), (randomised & ~examples.is_exposed).sum()) >= MINIMUM_EACH_SIDE:
-        judged = randomised
-    if not judged.any():
-        return Comparison("none", {"none": 0.0}, {"none": 0.0}, {"none": 0.0}), 0.0, {}
-    importance = compared.importance
-    level = shifts["types"].copy()
-    slopes = {}
-    for name in deviations:
-        deviation = shifts[name] - level
-        slopes[name] = _slope(kind, compared, level, deviation, importance, judged)
-        for fold in range(FOLDS):
-            # How far to trust a deviation is learned on other users than those it is judged by.
-            others = judged & (folds != fold)
-            factor = _slope(kind, compared, level, deviation, importance, others if others.any() else judged)
-            shifts[name] = np.where(folds == fold, level + factor * deviation, shifts[name])
-    losses = {name: _loss(kind, compared, level, shifts[name])[judged] for name in names}
-    comparison = simplest_within_one_standard_error(losses, names, examples.user_ids[judged], importance[judged])
-    # Mean effects are one figure a type and cannot be learned by heart: whether there are any is tested on all rows.
-    if not are_effects_shown(kind, compared, evidence):
-        comparison = replace(comparison, chosen="none")
-    elif comparison.chosen == "none":
-        comparison = replace(comparison, chosen="types")
-    metrics: dict[str, float] = {}
-    if kind == "chance" and examples.is_randomised[judged].all():
-        start = link(kind, compared.expected)
-        change = inverse_link(kind, start + shifts[comparison.chosen]) - compared.expected
-        arm = np.where(examples.is_exposed, compared.propensity, 1 - compared.propensity)
+
+    def base(outcome_kind: Kind) -> Learner:
+        settings = BoostingSettings(iterations=80, depth=3, learning_rate=0.05, l2_leaf_reg=100.0, subsample=0.6)
+        return BoostedLearner(outcome_kind, settings, thread_count=thread_count, random_state=random_state)
+
+    return fit_effect(
+        kind,
+        _typed(matrix[rows], examples.event_types[rows]),
+        examples.outcome[rows],
+        examples.is_exposed[rows],
+        compared.propensity[rows],
+        alone[rows],
+        "chance",
+        base,
+    )
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """Candidates are judged on later rows of other users; randomised rows are the arbiter where there are enough."""
+
+    compared: Compared
+    summary: FeatureSummary
+    matrix: np.ndarray
+    evidence: Mapping[str, str]
+    unknown: float
+    thread_count: int
+    random_state: int
+
+    def compare(self, challengers: tuple[str, ...]) -> tuple[Comparison | None, dict[str, float]]:
+        """Return how the candidates did, and the uplift metrics of the one chosen."""
+        examples = self.compared.examples
+        slices = time_slices(examples.reference_days, later_share=0.15, last_share=0.15)
+        judged = ~slices.earlier if slices.is_out_of_time else slices.later
+        folds = user_folds(examples.user_ids, self.random_state, 2)
+        # All candidates learn from the same part of the users: more rows would cost minutes.
+        share = min(1.0, _COMPARED_ROWS / max(1, int(slices.earlier.sum())))
+        earlier = slices.earlier & (user_folds(examples.user_ids, self.random_state + 2, 256) < max(1, 256 * share))
+        names = ("none", "types", "slopes", *challengers)
+        shifts = {name: np.full(len(examples), np.nan) for name in names}
+        shifts["none"][:] = 0.0
+        for fold in range(2):
+            rows, others = earlier & (folds != fold), judged & (folds == fold)
+            if rows.any() and others.any() and len(np.unique(examples.outcome[rows])) == 2:
+                self._predict_others(shifts, rows, others, challengers)
+        judged &= np.isfinite(shifts["slopes"])
+        randomised = judged & examples.is_randomised
+        if min((randomised & examples.is_exposed).sum(), (randomised & ~examples.is_exposed).sum()) >= MINIMUM_EACH_SIDE:
+            judged = randomised
+        if not judged.any():
+            return None, {}
+        losses = {name: _loss(self.compared, shifts["types"], shifts[name])[judged] for name in names}
+        comparison = _beaten_by_more_than_noise("slopes", losses, examples.user_ids[judged])
+        if not examples.is_randomised[judged].all():
+            return comparison, {}
+        alone = self.compared.expected
+        change = inverse_link("chance", link("chance", alone) + shifts[comparison.chosen]) - alone
+        arm = np.where(examples.is_exposed, self.compared.propensity, 1 - self.compared.propensity)
         metrics = uplift_metrics(
             examples.outcome[judged],
             examples.is_exposed[judged],
             change[judged],
             1 / arm[judged],
             examples.user_ids[judged],
-            random_state=random_state,
+            random_state=self.random_state,
         )
-    return comparison, slopes.get(comparison.chosen, 0.0), metrics
+        return comparison, metrics
+
+    def _predict_others(
+        self, shifts: dict[str, np.ndarray], rows: np.ndarray, others: np.ndarray, challengers: tuple[str, ...]
+    ) -> None:
+        """Fill in what candidates that learned from `rows` say of `others`."""
+        types_seen = self.compared.examples.event_types
+        _, types = type_effects("chance", self.compared, rows, self.evidence, self.unknown)
+        for name in np.unique(types_seen[others].astype(str)):
+            of_type = others & (types_seen == name)
+            shifts["types"][of_type] = types[name].effect if name in types else 0.0
+        offset, slopes = _fit_slopes(self.compared, self.summary, self.matrix, rows)
+        shifts["slopes"][others] = _predict_groups(slopes, self.matrix[others], types_seen[others])[0]
+        alone = inverse_link("chance", offset)
+        for kind in challengers:
+            learned = _fit_challenger(
+                kind, self.compared, alone, self.matrix, rows, self.thread_count, self.random_state
+            )
+            difference = learned.predict(_typed(self.matrix[others], types_seen[others]))
+            shifts[kind][others] = shift_of(self.compared.expected[others], difference)
 
 
-def _importance(frame: pd.DataFrame) -> np.ndarray:
-    """Weight of a row's error: the user's expected money over its mean, within bounds; 1 where it is not known."""
-    if WORTH not in frame:
-        return np.ones(len(frame))
-    worth = frame[WORTH].to_numpy(dtype=np.float64, na_value=0.0)
-    return np.clip(worth / max(worth.mean(), 1e-12), *_IMPORTANCE_BOUNDS)
+def _beaten_by_more_than_noise(champion: str, losses: Mapping[str, np.ndarray], user_ids: np.ndarray) -> Comparison:
+    """Keep the champion unless another of the candidates that tell users apart is better by more than one error."""
+    ones = np.ones(len(user_ids))
+    means = {name: float(loss.mean()) for name, loss in losses.items()}
+    differences, errors = {}, {}
+    for name, loss in losses.items():
+        differences[name], errors[name] = clustered_mean(loss - losses[champion], user_ids, ones)
+    better = [name for name in losses if name in KINDS and differences[name] < -errors[name]]
+    return Comparison(min(better, key=lambda name: means[name], default=champion), means, differences, errors)
 
 
-def _loss(kind: Kind, compared: Compared, reference: np.ndarray, shift: np.ndarray) -> np.ndarray:
+def _loss(compared: Compared, reference: np.ndarray, shift: np.ndarray) -> np.ndarray:
     """Squared distance of the outcome from its expectation under a shift, in units of its variance, (rows,).
 
     `reference` is the shift that fixes the expectation over both arms, the same for every candidate.
     """
     alone = compared.expected
-    start = link(kind, alone)
-    reference_change = inverse_link(kind, start + reference) - alone
-    mean = alone + compared.propensity * reference_change
-    change = inverse_link(kind, start + shift) - alone
+    start = link("chance", alone)
+    mean = alone + compared.propensity * (inverse_link("chance", start + reference) - alone)
+    change = inverse_link("chance", start + shift) - alone
     away = compared.examples.is_exposed - compared.propensity
-    scale = np.maximum(variance(kind, mean), 1e-3) if kind == "chance" else np.ones(len(mean))
-    return (compared.examples.outcome - mean - away * change) ** 2 / scale
-
-
-def _residuals(kind: Kind, compared: Compared, level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What is left of the outcome after the mean shift of the type, as target and weight of a deviation, (rows,)."""
-    examples = compared.examples
-    start = link(kind, compared.expected)
-    chance = inverse_link(kind, start + np.where(examples.is_exposed, level, 0.0))
-    away = examples.is_exposed - compared.propensity
-    speed = np.maximum(variance(kind, chance), 1e-3)
-    return (examples.outcome - chance) / (speed * away), speed * away**2
-
-
-def _slope(
-    kind: Kind,
-    compared: Compared,
-    level: np.ndarray,
-    deviation: np.ndarray,
-    importance: np.ndarray,
-    judged: np.ndarray,
-) -> float:
-    """Factor on the deviations that fits later rows best, within 0 and 1.5."""
-    target, weight = _residuals(kind, compared, level)
-    weight, deviation = (weight * importance)[judged], deviation[judged]
-    spread = float((weight * deviation**2).sum())
-    fitted = float((weight * deviation * target[judged]).sum() / spread) if spread > 0 else 0.0
-    return round(float(np.clip(fitted, 0.0, 1.5)), 9)
-
-
-def _fit_deviation(
-    kind: Kind,
-    name: str,
-    compared: Compared,
-    frame: pd.DataFrame,
-    level: np.ndarray,
-    rows: np.ndarray,
-    draws: np.ndarray | None,
-    *,
-    thread_count: int,
-    random_state: int,
-) -> Deviation:
-    target, weight = _residuals(kind, compared, level)
-    if draws is not None:
-        weight, rows = weight * draws, rows & (draws > 0)
-    if name == "boosted":
-        # The penalties are on the scale of the link: a leaf or coefficient is believed as far as its rows speak.
-        settings = BoostingSettings(iterations=100, depth=3, learning_rate=0.05, l2_leaf_reg=100.0, subsample=0.6)
-        learner: Learner = BoostedLearner("difference", settings, thread_count=thread_count, random_state=random_state)
-        return Deviation(learner.fit(frame[rows], target[rows], weight[rows]), {})
-    by_type: dict[str, Learner] = {}
-    for event_type in event_types(compared.examples):
-        of_type = rows & (compared.examples.event_types == event_type)
-        if of_type.sum() >= MINIMUM_FOR_DEVIATIONS:
-            linear = LinearLearner("difference", penalty=300.0, minimum_evidence=2.0)
-            columns = frame
-            if name == "worth":
-                linear, columns = LinearLearner("difference", penalty=10.0), frame[[WORTH]]
-            by_type[event_type] = linear.fit(columns[of_type], target[of_type], weight[of_type])
-    return Deviation(None, by_type)
-
-
-def _fit_bag(
-    kind: Kind,
-    name: str,
-    compared: Compared,
-    frame: pd.DataFrame,
-    types: Mapping[str, TypeEffect],
-    *,
-    thread_count: int,
-    random_state: int,
-) -> tuple[Deviation, ...]:
-    """Fit on bootstrap samples of users: the mean is steadier than one fit, the spread is its error."""
-    examples = compared.examples
-    generator = np.random.default_rng(random_state)
-    codes = np.unique(examples.user_ids, return_inverse=True)[1]
-    level, every = _level(examples, types), np.ones(len(examples), dtype=bool)
-    bag = []
-    for turn in range(_BAG):
-        draws = generator.poisson(1.0, codes.max() + 1)[codes].astype(np.float64)
-        seeds = {"thread_count": thread_count, "random_state": random_state + turn}
-        bag.append(_fit_deviation(kind, name, compared, frame, level, every, draws, **seeds))
-    return tuple(bag)
-
-
-def _level(examples: Examples, types: Mapping[str, TypeEffect]) -> np.ndarray:
-    """Mean shift of each row's type; 0 where the type is not known."""
-    names, position = np.unique(examples.event_types.astype(str), return_inverse=True)
-    return np.array([types[name].effect if name in types else 0.0 for name in names])[position]
+    return (compared.examples.outcome - mean - away * change) ** 2 / np.maximum(variance("chance", mean), 1e-3)

@@ -1,12 +1,13 @@
 """What a user is worth: purchases to come, money a purchase, influence on friends, and the value score."""
 
+from ml.value.activity import ActivityModel
 from ml.value.beta_geometric import BetaGeometric, ModifiedBetaGeometric
 from ml.value.errors import ValueModelError
 from ml.value.influence import SocialInfluence
 from ml.value.lifetime import LifetimeValueModel
 from ml.value.models import Interval, PurchaseModel
 from ml.value.pareto import ParetoNBD
-from ml.value.rhythm import ActivityRhythm, compare_definitions
+from ml.value.rhythm import DEFINITIONS, ActivityRhythm, compare_definitions
 from ml.value.score import (
     ValueWeights,
     expected_incremental_value,
@@ -17,6 +18,8 @@ from ml.value.score import (
 from ml.value.spend import GammaGamma
 
 __all__ = [
+    "DEFINITIONS",
+    "ActivityModel",
     "ActivityRhythm",
     "BetaGeometric",
     "GammaGamma",

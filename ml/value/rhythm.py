@@ -104,37 +104,25 @@ class ActivityRhythm:
         return rhythm
 
 
-def compare_definitions(
-    days_since_last_activity: ArrayLike,
-    is_late: ArrayLike,
-    p_alive: ArrayLike,
-    *,
-    inactive_after_days: float,
-    alive_above: float = 0.5,
-) -> pd.DataFrame:
+def compare_definitions(inactive: Mapping[str, np.ndarray]) -> pd.DataFrame:
     """How many users each definition of inactivity adds to the fixed one, or removes from it.
 
     Args:
-        days_since_last_activity: shape (users,).
-        is_late: of `ActivityRhythm.describe`.
-        p_alive: NaN where nothing is known, which counts as what the fixed rule says.
-        inactive_after_days: the fixed rule.
-        alive_above: users with a smaller chance of being alive are inactive by the third definition.
+        inactive: for each definition of DEFINITIONS, who is inactive by it, bool of shape (users,).
 
     Returns:
-        One row per definition of DEFINITIONS: definition, users (inactive by it), added and removed (against "fixed").
+        One row per definition: definition, users (inactive by it), added and removed (against "fixed").
     """
-    fixed = np.asarray(days_since_last_activity, dtype=float) >= inactive_after_days
-    chance = np.asarray(p_alive, dtype=float)
-    by_chance = np.where(np.isnan(chance), fixed, chance < alive_above)
+    fixed = np.asarray(inactive["fixed"], dtype=bool)
     rows = []
-    for definition, inactive in zip(DEFINITIONS, (fixed, np.asarray(is_late, dtype=bool), by_chance), strict=True):
+    for definition in DEFINITIONS:
+        chosen = np.asarray(inactive[definition], dtype=bool)
         rows.append(
             {
                 "definition": definition,
-                "users": int(inactive.sum()),
-                "added": int((inactive & ~fixed).sum()),
-                "removed": int((fixed & ~inactive).sum()),
+                "users": int(chosen.sum()),
+                "added": int((chosen & ~fixed).sum()),
+                "removed": int((fixed & ~chosen).sum()),
             }
         )
     return pd.DataFrame(rows)

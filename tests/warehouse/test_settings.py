@@ -59,6 +59,14 @@ def test_the_data_folder_overrides_what_it_names(tmp_path: Path) -> None:
     assert settings.source_folder == folder
 
 
+def test_the_definition_of_inactivity_says_where_to_look(tmp_path: Path) -> None:
+    assert load_settings().activity_relation == "features.feat_user_behaviour"
+    settings = load_settings(folder_with(tmp_path, "[inactivity]\ndefinition = 'rhythm'\n"))
+    assert settings.activity_relation == "predictions.user_activity"
+    assert settings.dbt_vars(date(2018, 1, 2))["inactivity_definition"] == "rhythm"
+    assert settings.inactivity.alive_below == 0.5
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
@@ -71,6 +79,7 @@ def test_the_data_folder_overrides_what_it_names(tmp_path: Path) -> None:
         ("inactive_after_days = 0", "it must be a whole number from 1 to 3650"),
         ("inactive_after_days = true", "inactive_after_days = True is not allowed"),
         ("budget = -1", "budget = -1 is not allowed"),
+        ("[inactivity]\ndefinition = 'late'", "must be fixed, rhythm or p_alive"),
         ("caps = 3", "caps = 3 is not allowed; it is a table, written as [caps]"),
         ("budget = ", "is not valid TOML"),
         ("[business_rule]\norder_by = 'drop table'", "it must be the name of a feature column"),

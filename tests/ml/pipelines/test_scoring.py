@@ -1,8 +1,6 @@
 """Train, score and roll back in a real Postgres, on small feature tables of the shape that dbt builds."""
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -16,142 +14,8 @@ from ml.pipelines.reading import FeatureCatalogue, PipelineError, read_inactive_
 from ml.pipelines.rollback import roll_back_model
 from ml.pipelines.score import score_users
 from ml.pipelines.train import train_models
-from ml.registry import RegistryError
-from warehouse.door import Warehouse
-from warehouse.settings import Settings
-
-DAY = date(2024, 6, 1)
-TABLES = """
-create table features.feat_user_behaviour (user_id text, as_of_date date, is_inactive boolean,
-    days_since_last_activity integer, sessions_count_90d bigint, is_new boolean, last_activity_at timestamptz);
-create table features.feat_user_money (user_id text, as_of_date date, repeat_purchase_days_count bigint,
-    purchase_recency_days integer, purchase_age_days integer, repeat_purchase_mean_amount numeric,
-    payments_mean_amount numeric);
-create table features.feat_user_profile (user_id text, as_of_date date, country text);
-create table features.feat_user_event_types (user_id text, as_of_date date, event_type text,
-    past_responses_count bigint);
-create table features.training_examples (example_id text, user_id text, event_id text, event_type text, channel text,
-    arm text, assignment_probability float8, as_of_date date, is_inactive boolean, has_responded boolean,
-    has_returned boolean, has_converted boolean, revenue_amount numeric, revenue_amount_90d numeric,
-    return_known_at timestamptz, conversion_known_at timestamptz);
-create table features.open_events (as_of_date date, event_id text, event_type text, title text, starts_at timestamptz,
-    ends_at timestamptz, reward_cost numeric, contact_cost numeric, capacity_left bigint);
-create table features.eligible_user_channels (as_of_date date, user_id text, channel text);
-"""
-
-
-@dataclass
-class House:
-    """A warehouse with feature tables for one date, and the way to fill them."""
-
-    warehouse: Warehouse
-    settings: Settings
-
-    def write(self, table: str, rows: list[dict] | pd.DataFrame) -> None:
-        with self.warehouse.transaction() as connection:
-            self.warehouse.copy_frame(connection, f"features.{table}", pd.DataFrame(rows))
-
-    def fill(self, *, users: int = 120, exposures: int = 900, events: int = 4, inactive_share: float = 0.7) -> None:
-        """Users of DAY, and past moments over half a year in which `bonus` lifts returns from 20 to 45 %."""
-        draw = np.random.default_rng(3)
-        names = [f"user {number:04d} 'é😀" for number in range(users)]
-        moments = [DAY - timedelta(days=30 + 10 * int(number)) for number in draw.integers(0, 15, exposures)]
-        self._write_features([(name, DAY) for name in names], inactive_share, draw)
-        examples, keys = [], set()
-        for number, moment in enumerate(moments):
-            name = names[int(draw.integers(0, users))]
-            if (name, moment) in keys:
-                continue
-            keys.add((name, moment))
-            treated = draw.random() < 0.5
-            returned = bool(draw.random() < (0.45 if treated else 0.2))
-            converted = bool(draw.random() < 0.5) if returned else None
-            examples.append(
-                {
-                    "example_id": f"exposure:{number:05d}",
-                    "user_id": name,
-                    "event_id": "old",
-                    "event_type": "bonus",
-                    "channel": "email",
-                    "arm": "treated" if treated else "control",
-                    "assignment_probability": 0.5,
-                    "as_of_date": moment,
-                    "is_inactive": True,
-                    "has_responded": False,
-                    "has_returned": returned,
-                    "has_converted": converted,
-                    "revenue_amount": (10.0 + 5 * draw.random()) if converted else (0.0 if returned else None),
-                    "return_known_at": pd.Timestamp(moment, tz="UTC") + pd.Timedelta(days=14),
-                    "conversion_known_at": pd.Timestamp(moment, tz="UTC") + pd.Timedelta(days=29),
-                }
-            )
-        if examples:
-            frame = pd.DataFrame(examples)
-            self.write("training_examples", frame.astype({"has_converted": "boolean", "has_returned": "boolean"}))
-        self._write_features(sorted(keys), 1.0, draw)
-        self.write(
-            "eligible_user_channels", [{"as_of_date": DAY, "user_id": name, "channel": "email"} for name in names[::2]]
-        )
-        if events:
-            self.write(
-                "open_events",
-                [
-                    {
-                        "as_of_date": DAY,
-                        "event_id": f"event {number}",
-                        "event_type": "bonus" if number % 2 == 0 else "never seen",
-                        "title": "An event",
-                        "starts_at": pd.Timestamp("2024-05-01", tz="UTC"),
-                        "ends_at": pd.Timestamp("2024-07-01", tz="UTC"),
-                        "reward_cost": 0.5 + number,
-                        "contact_cost": 0.1,
-                    }
-                    for number in range(events)
-                ],
-            )
-
-    def _write_features(self, keys: list[tuple[str, date]], inactive_share: float, draw: np.random.Generator) -> None:
-        if not keys:
-            return
-        count = len(keys)
-        frame = pd.DataFrame(keys, columns=["user_id", "as_of_date"])
-        days = draw.integers(30, 300, count)
-        self.write(
-            "feat_user_behaviour",
-            frame.assign(
-                is_inactive=draw.random(count) < inactive_share,
-                days_since_last_activity=days,
-                sessions_count_90d=draw.poisson(3, count),
-                is_new=draw.random(count) < 0.5,
-                last_activity_at=pd.Timestamp("2024-01-01", tz="UTC"),
-            ),
-        )
-        self.write(
-            "feat_user_money",
-            frame.assign(
-                repeat_purchase_days_count=draw.poisson(2, count),
-                purchase_recency_days=np.minimum(draw.integers(1, 200, count), 300),
-                purchase_age_days=draw.integers(200, 400, count),
-                repeat_purchase_mean_amount=5 + 10 * draw.random(count),
-                payments_mean_amount=5 + 10 * draw.random(count),
-            ),
-        )
-        self.write("feat_user_profile", frame.assign(country=draw.choice(["DE", "FR"], count)))
-        for event_type in ("bonus", "never seen"):
-            self.write(
-                "feat_user_event_types",
-                frame.assign(event_type=event_type, past_responses_count=draw.poisson(0.5, count)),
-            )
-
-
-@pytest.fixture
-def house(make_warehouse_url: Callable[[], str], settings: Settings) -> House:
-    url = make_warehouse_url()
-    warehouse = Warehouse(url)
-    warehouse.execute("create schema if not exists features")
-    with warehouse.transaction() as connection:
-        connection.execute(TABLES)
-    return House(warehouse, replace(settings, warehouse_url=url, tracking_uri=""))
+from ml.registry import RegistryError, pack
+from tests.ml.pipelines.house import DAY, House
 
 
 def test_features_are_found_in_the_catalogue_and_keys_are_none(house: House) -> None:
@@ -178,7 +42,8 @@ def test_only_outcomes_known_by_the_date_are_read(house: House) -> None:
 def test_a_part_of_the_examples_holds_the_newest_randomised_ones(house: House) -> None:
     house.fill(exposures=300)
     house.warehouse.execute(
-        "update features.training_examples set assignment_probability = null, event_id = null where right(example_id, 1) < '5'"
+        "update features.training_examples set assignment_probability = null, event_id = null"
+        " where right(example_id, 1) < '5'"
     )
     whole, part = (read_training_rows(house.warehouse, DAY, most=most) for most in (None, 40))
     assert (whole.left_out, part.left_out, len(part.keys)) == (0, len(whole.keys) - 40, 40)
@@ -285,15 +150,21 @@ def test_a_fresh_version_is_not_trained_again_and_a_challenger_must_win(house: H
     assert "younger than 7 days" in again.messages[0]
     later = DAY + timedelta(days=8)
     house.warehouse.execute(
-        "insert into features.feat_user_behaviour select user_id, %s, is_inactive,"
-        " days_since_last_activity, sessions_count_90d, is_new, last_activity_at"
+        "insert into features.feat_user_behaviour select user_id, %s, is_inactive, days_since_first_activity,"
+        " days_since_last_activity, active_days_count_life, sessions_count_90d, is_new, last_activity_at"
         " from features.feat_user_behaviour where as_of_date = %s",
         (later, DAY),
     )
     challenger = train_models(later, house.settings)
     assert challenger.details["status"] == "challenger"
     assert any("The champion stays" in message for message in challenger.messages)
-    assert load_champion(house.warehouse, later, house.settings)[1].version == first.details["version"]
+    # The models of responses stay; segments, values and rhythms are refreshed all the same.
+    before, _, _ = load_champion(house.warehouse, DAY, house.settings)
+    model, version, _ = load_champion(house.warehouse, later, house.settings)
+    assert version.version not in (first.details["version"], challenger.details["version"])
+    assert pack(model.returns.to_state()) == pack(before.returns.to_state())
+    assert model.responses_as_of == DAY
+    assert any(f"version {version.version}" in message for message in challenger.messages)
 
 
 def test_a_changed_model_file_falls_back_to_the_version_before_and_says_so(house: House) -> None:
@@ -327,7 +198,7 @@ def test_nobody_inactive_and_nothing_open_are_no_errors(house: House) -> None:
     train_models(DAY, house.settings)
     report = score_users(DAY, house.settings)
     assert report.rows == 0
-    assert len(report.messages) == 2
+    assert len(report.messages) == 3
     assert predict_users(house.warehouse, DAY, house.settings).matrix.p_return.shape == (0, 0)
 
 

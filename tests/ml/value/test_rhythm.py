@@ -56,7 +56,11 @@ def test_a_user_is_judged_alone_and_state_is_kept(rhythm: ActivityRhythm) -> Non
 
 def test_definitions_are_compared() -> None:
     table = compare_definitions(
-        [40, 10, 40, 5], [False, True, True, False], [0.9, np.nan, 0.2, np.nan], inactive_after_days=30
+        {
+            "fixed": np.array([True, False, True, False]),
+            "rhythm": np.array([False, True, True, False]),
+            "p_alive": np.array([False, False, True, False]),
+        }
     )
     assert table.set_index("definition").to_dict("index") == {
         "fixed": {"users": 2, "added": 0, "removed": 0},

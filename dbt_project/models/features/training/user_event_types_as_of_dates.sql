@@ -23,12 +23,15 @@ examples as (
 
 ),
 
+-- Who is inactive by another rule than the fixed one is known only after training: everybody may be.
 inactive_users as (
 
     select * from {{ ref("feat_user_behaviour") }}
     where
         as_of_date = {{ as_of_date() }}
+        {%- if (setting("inactivity_definition") | trim) == "fixed" %}
         and is_inactive
+        {%- endif %}
 
 ),
 

@@ -1,0 +1,95 @@
+"""Says of every user of a date whether they are still there, by each definition of inactivity, and writes it down."""
+
+from datetime import date
+
+import numpy as np
+import pandas as pd
+
+from ml.pipelines.reading import require_features
+from ml.value import DEFINITIONS, ActivityModel, compare_definitions
+from warehouse.door import Warehouse
+from warehouse.settings import Settings
+
+__all__ = ["activity_rows", "comparison_sentence", "fit_activity", "read_activity", "write_user_activity"]
+
+_ACTIVITY = ("active_days_count_life", "days_since_first_activity", "days_since_last_activity")
+
+
+def read_activity(warehouse: Warehouse, as_of_date: date) -> pd.DataFrame:
+    """Read when every user was active, sorted by user_id: user_id, three columns of days, is_inactive (the fixed rule).
+
+    Raises:
+        PipelineError: there are no features for the date.
+    """
+    require_features(warehouse, as_of_date)
+    return warehouse.read_frame(
+        f"select user_id, {', '.join(_ACTIVITY)}, is_inactive from features.feat_user_behaviour"
+        ' where as_of_date = %s order by user_id collate "C"',
+        (as_of_date,),
+    )
+
+
+def fit_activity(users: pd.DataFrame, settings: Settings) -> ActivityModel:
+    """Learn how users come and stop from what `read_activity` gave."""
+    return ActivityModel(late_after=settings.inactivity.late_after).fit(*_days(users))
+
+
+def activity_rows(users: pd.DataFrame, model: ActivityModel, settings: Settings) -> pd.DataFrame:
+    """Return the rows of predictions.user_activity but for the date, one per user."""
+    judged = model.describe(*_days(users))
+    fixed = users["is_inactive"].to_numpy(dtype=bool)
+    chance = judged["p_alive"].to_numpy()
+    inactive = {
+        "fixed": fixed,
+        # Whoever was never active has no rhythm and no chance: the fixed rule holds.
+        "rhythm": np.where(np.isnan(chance), fixed, judged["is_late"].to_numpy(dtype=bool)),
+        "p_alive": np.where(np.isnan(chance), fixed, chance < settings.inactivity.alive_below),
+    }
+    return pd.DataFrame(
+        {
+            "user_id": users["user_id"],
+            "p_alive": chance,
+            "usual_gap_days": judged["usual_gap_days"],
+            "days_late": judged["days_late"],
+            "late_from_days": judged["late_from_days"],
+            **{f"is_inactive_{name}": values for name, values in inactive.items()},
+            "is_inactive": inactive[settings.inactivity.definition],
+        }
+    )
+
+
+def write_user_activity(
+    warehouse: Warehouse, as_of_date: date, model: ActivityModel, settings: Settings
+) -> pd.DataFrame:
+    """Replace the rows of a date in predictions.user_activity; return how the definitions differ.
+
+    Training calls it before it looks at the inactive, where their definition rests on a model; scoring always.
+    """
+    rows = activity_rows(read_activity(warehouse, as_of_date), model, settings)
+    with warehouse.transaction() as connection:
+        key = {"as_of_date": as_of_date}
+        warehouse.replace_rows(connection, "predictions.user_activity", rows.assign(**key), key)
+    return compare_definitions({name: rows[f"is_inactive_{name}"].to_numpy() for name in DEFINITIONS})
+
+
+def comparison_sentence(comparison: pd.DataFrame, settings: Settings) -> str:
+    """Say how many users the other definitions of inactivity would add and remove."""
+    chosen = settings.inactivity.definition
+    others = [
+        f'"{row.definition}" {row.users:,} ({row.added:,} added, {row.removed:,} removed)'
+        for row in comparison.itertuples()
+        if row.definition != "fixed"
+    ]
+    users = int(comparison.loc[comparison["definition"] == "fixed", "users"].iloc[0])
+    sentence = f'Inactive by the fixed rule: {users:,} users; by {" and by ".join(others)}. The setting is "{chosen}".'
+    if chosen == "fixed":
+        return sentence
+    added = int(comparison.loc[comparison["definition"] == chosen, "added"].iloc[0])
+    return (
+        f"{sentence} The chance to return was learned from users silent for more than "
+        f"{settings.inactive_after_days} days; for the {added:,} added it is carried over to shorter silences."
+    )
+
+
+def _days(users: pd.DataFrame) -> tuple[np.ndarray, ...]:
+    return tuple(users[name].to_numpy(dtype=np.float64, na_value=np.nan) for name in _ACTIVITY)

@@ -1,0 +1,122 @@
+"""Few columns that say what many features say: features that move together become one."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+
+from ml.response.encoding import FeatureEncoder
+
+# Columns whose correlation exceeds this say the same.
+_ALIKE = 0.7
+# A flag that is set for fewer than one in 2,500 rows tells nobody apart.
+_SMALLEST_DEVIATION = 0.02
+_CLIP = 4.0
+# Correlations of so many rows are known well enough.
+_ROWS = 20_000
+
+
+class FeatureSummary:
+    """Encodes features as few standardised columns: the means of columns that are alike.
+
+    Args:
+        singles: numeric features that keep a column of their own, which stands first in this order.
+    """
+
+    def __init__(self, singles: Sequence[str] = ()) -> None:
+        self.singles = tuple(singles)
+
+    def fit(self, frame: pd.DataFrame, leave_out: Sequence[str] = ()) -> Self:
+        """Learn encoding and groups of columns from a frame (rows, features), without the features `leave_out`."""
+        self.fit_matrix(frame, leave_out)
+        return self
+
+    def fit_matrix(self, frame: pd.DataFrame, leave_out: Sequence[str] = ()) -> np.ndarray:
+        """Fit, and return what `to_matrix` gives for the same frame."""
+        self.encoder_ = FeatureEncoder().fit(frame[[name for name in frame if name not in set(leave_out)]])
+        matrix = self.encoder_.to_matrix(frame)
+        self.means_ = matrix.mean(axis=0)
+        deviations = matrix.std(axis=0)
+        self.deviations_ = np.maximum(deviations, 1e-9)
+        names = self.encoder_.column_names()
+        singles = [names.index(name) for name in self.singles if name in self.encoder_.numeric_names_]
+        kept = np.flatnonzero(deviations > _SMALLEST_DEVIATION)
+        kept = kept[~np.isin(kept, singles)]
+        sample = matrix[:: max(1, len(matrix) // _ROWS), :][:, kept]
+        groups = [(np.array([single]), np.ones(1)) for single in singles]
+        groups += [(kept[members], signs) for members, signs in _alike(sample)]
+        self.members_ = np.concatenate([members for members, _ in groups]) if groups else np.zeros(0, dtype=np.int64)
+        self.signs_ = np.concatenate([signs / len(signs) for _, signs in groups]) if groups else np.zeros(0)
+        self.starts_ = np.cumsum([0, *(len(members) for members, _ in groups)])[:-1].astype(np.int64)
+        combined = self._combined(matrix)
+        self.scales_ = np.maximum(combined.std(axis=0), 1e-9)
+        self.single_count_ = len(singles)
+        return self._scaled(combined)
+
+    def to_matrix(self, frame: pd.DataFrame) -> np.ndarray:
+        """Encode a frame: float64 of shape (rows, columns), standardised and within four deviations."""
+        return self._scaled(self._combined(self.encoder_.to_matrix(frame)))
+
+    def column_names(self) -> list[str]:
+        """Return the names of the columns: that of the feature, or of the first of a group and how many more."""
+        names = self.encoder_.column_names()
+        members = np.split(self.members_, self.starts_[1:]) if len(self.starts_) else []
+        return [names[first] + (f" and {len(rest)} more" if rest else "") for first, *rest in members]
+
+    def blocks(self) -> list[int]:
+        """Return the block of each column for a shared prior: one of their own for the single ones, one for the rest."""
+        return [*range(self.single_count_), *[self.single_count_] * (len(self.starts_) - self.single_count_)]
+
+    def to_state(self) -> dict[str, Any]:
+        """Return everything learned as arrays and JSON values."""
+        return {
+            "singles": list(self.singles),
+            "encoder": self.encoder_.to_state(),
+            "means": self.means_,
+            "deviations": self.deviations_,
+            "members": self.members_,
+            "signs": self.signs_,
+            "starts": self.starts_,
+            "scales": self.scales_,
+            "single_count": self.single_count_,
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """Rebuild from `to_state`."""
+        summary = cls(state["singles"])
+        summary.encoder_ = FeatureEncoder.from_state(state["encoder"])
+        summary.means_, summary.deviations_ = state["means"], state["deviations"]
+        summary.members_, summary.starts_ = state["members"].astype(np.int64), state["starts"].astype(np.int64)
+        summary.signs_, summary.scales_ = state["signs"], state["scales"]
+        summary.single_count_ = int(state["single_count"])
+        return summary
+
+    def _scaled(self, combined: np.ndarray) -> np.ndarray:
+        return np.clip(combined / self.scales_, -_CLIP, _CLIP)
+
+    def _combined(self, matrix: np.ndarray) -> np.ndarray:
+        if len(self.starts_) == 0:
+            return np.zeros((len(matrix), 0))
+        factors = self.signs_ / self.deviations_[self.members_]
+        standardised = (matrix[:, self.members_] - self.means_[self.members_]) * factors
+        return np.add.reduceat(standardised, self.starts_, axis=1)
+
+
+def _alike(matrix: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Group columns greedily, the one with most others alike first; return members and their signs."""
+    if matrix.shape[1] == 0:
+        return []
+    with np.errstate(invalid="ignore", divide="ignore"):
+        correlation = np.nan_to_num(np.atleast_2d(np.corrcoef(matrix, rowvar=False)))
+    np.fill_diagonal(correlation, 1.0)
+    left = np.arange(matrix.shape[1])
+    groups = []
+    while len(left):
+        near = np.abs(correlation[np.ix_(left, left)]) > _ALIKE
+        centre = left[int(near.sum(axis=1).argmax())]
+        members = left[np.abs(correlation[centre, left]) > _ALIKE]
+        groups.append((members, np.where(correlation[centre, members] < 0, -1.0, 1.0)))
+        left = left[~np.isin(left, members)]
+    return groups
