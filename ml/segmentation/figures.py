@@ -1,6 +1,6 @@
 """Pictures of segments, each with the data behind it, so that a dashboard can draw them again."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -33,8 +33,9 @@ def scatter_figure(data: pd.DataFrame) -> Figure:
     """Draw `scatter_data`: one colour a segment, its name at its middle."""
     figure = Figure(figsize=(9, 6), layout="constrained")
     axes = figure.subplots()
-    for number, (segment, users) in enumerate(data.groupby("segment", sort=True)):
-        colour = _COLOURS[number % len(_COLOURS)]
+    colours = _colours(data["segment"])
+    for segment, users in data.groupby("segment", sort=True):
+        colour = colours[str(segment)]
         axes.scatter(users["first"], users["second"], s=6, alpha=0.4, color=colour, linewidths=0)
         axes.annotate(
             str(segment),
@@ -70,9 +71,10 @@ def profile_figure(data: pd.DataFrame) -> Figure:
     segments = list(dict.fromkeys(data["segment"]))
     figure = Figure(figsize=(9, max(2.0, 1.9 * len(segments))), layout="constrained")
     panels = figure.subplots(max(len(segments), 1), 1, squeeze=False)[:, 0]
-    for number, (segment, axes) in enumerate(zip(segments, panels, strict=False)):
+    colours = _colours(segments)
+    for segment, axes in zip(segments, panels, strict=False):
         bars = data[data["segment"] == segment].iloc[::-1]
-        axes.barh(bars["feature"], bars["relative"], color=_COLOURS[number % len(_COLOURS)])
+        axes.barh(bars["feature"], bars["relative"], color=colours[segment])
         for place, (relative, median) in enumerate(zip(bars["relative"], bars["median"], strict=True)):
             text = "none" if np.isnan(median) else number_in_words(median)
             axes.annotate(text, (relative, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8)
@@ -81,3 +83,8 @@ def profile_figure(data: pd.DataFrame) -> Figure:
         axes.set_title(f"{segment} ({bars['share'].iloc[0]:.0%} of the users)", loc="left", fontsize=10)
         axes.tick_params(labelsize=8)
     return figure
+
+
+def _colours(segments: Iterable[str]) -> dict[str, str]:
+    """A colour for each segment, the same in every picture of the same segments."""
+    return {name: _COLOURS[number % len(_COLOURS)] for number, name in enumerate(sorted(set(segments)))}

@@ -61,16 +61,20 @@ def gain_figure(data: pd.DataFrame, *, currency: str = "") -> Figure:
     axes.plot(data["share"] * 100, data["gain"], color=_BLUE, label="best first")
     axes.plot(data["share"] * 100, data["gain_at_random"], color=_GREY, linestyle="--", label="in any order")
     top = int(data["gain"].to_numpy().argmax())
-    axes.scatter(data["share"].iloc[top] * 100, data["gain"].iloc[top], color=_ORANGE, zorder=3)
+    share, gain = float(data["share"].iloc[top]), float(data["gain"].iloc[top])
+    axes.scatter(share * 100, gain, color=_ORANGE, zorder=3)
+    if gain > 0:
+        text = " ".join(f"{_amount(gain)} {currency} with {share:.0%} of the users".split())
+    else:
+        text = "nobody pays for the invitation"
+    # Inside the picture, whatever corner the top lies in.
     axes.annotate(
-        f"{_amount(data['gain'].iloc[top])} {currency} with {data['share'].iloc[top]:.0%} of the users".replace(
-            "  ", " "
-        ),
-        (data["share"].iloc[top] * 100, data["gain"].iloc[top]),
-        xytext=(0, -14),
+        text,
+        (share * 100, gain),
+        xytext=(12 if share < 0.5 else -12, -14 if gain > 0 else 8),
         textcoords="offset points",
-        ha="center",
-        va="top",
+        ha="left" if share < 0.5 else "right",
+        va="top" if gain > 0 else "bottom",
     )
     axes.set(title="Expected gain", xlabel="users invited (%)", ylabel=f"money {currency}".strip())
     axes.legend()

@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pandas as pd
+from matplotlib.colors import to_rgba
 
 from ml.segmentation import UserSegmenter
 from ml.segmentation.figures import profile_data, profile_figure, scatter_data, scatter_figure
@@ -24,10 +25,13 @@ def test_scatter_and_profiles() -> None:
     assert set(points["segment"]) == set(segmenter.names_)
     texts = [text.get_text() for text in scatter_figure(points).axes[0].texts]
     assert sorted(texts) == sorted(segmenter.names_)
+    drawn = {text.get_text(): text.get_color() for text in scatter_figure(points).axes[0].texts}
     bars = profile_data(segmenter.profiles_)
     assert bars["relative"].between(0, 1).all()
     figure = profile_figure(bars)
     assert len(figure.axes) == len(segmenter.names_)
+    for segment, axes in zip(segmenter.names_, figure.axes, strict=True):
+        assert axes.patches[0].get_facecolor() == to_rgba(drawn[segment]), "one colour a segment in all pictures"
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=40)
     assert buffer.getvalue().startswith(b"\x89PNG")
