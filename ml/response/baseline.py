@@ -25,8 +25,10 @@ from ml.response.tuning import tuned_boosting
 # With fewer rows or fewer of either outcome, features cannot be told from chance.
 MINIMUM_ROWS = 200
 MINIMUM_OF_EACH = 20
-# Candidates are compared on about so many rows at most.
+# Candidates are compared on about so many rows at most, and above so many each learns from half of the users in turn
+# and not from three quarters: that is where time begins to count and rows no longer do.
 COMPARED_ROWS = 30_000
+_ROWS_FOR_HALVES = 8_000
 
 
 @dataclass(frozen=True)
@@ -137,23 +139,32 @@ def select_baseline(
     def fresh(name: str) -> Learner:
         return candidates(kind, list(frame.columns), boosting, **seeds)[name]
 
-    def predict_others(name: str, learn: np.ndarray, apply: np.ndarray, parts: Sequence[int]) -> np.ndarray:
+    def predict_others(
+        name: str, learn: np.ndarray, apply: np.ndarray, parts: Sequence[int], of: np.ndarray = folds
+    ) -> np.ndarray:
         prediction = np.full(len(outcome), np.nan)
-        for fold in parts:
-            rows, others = learn & (folds != fold), apply & (folds == fold)
+        for part in parts:
+            rows, others = learn & (of != part), apply & (of == part)
             learner = fresh(name).fit(frame[rows], outcome[rows], weight[rows])
             prediction[others] = learner.predict(frame[others])
         return prediction
 
     names = list(candidates(kind, list(frame.columns), None, **seeds))
     later, judged = slices.later, slices.later | slices.last
-    predictions = {name: predict_others(name, slices.earlier & sample, judged & sample, range(FOLDS)) for name in names}
+    count = FOLDS if sample.sum() <= _ROWS_FOR_HALVES else 2
+    predictions = {
+        name: predict_others(name, slices.earlier & sample, judged & sample, range(count), folds % count)
+        for name in names
+    }
     compared = later & sample
     losses = {name: row_losses(kind, outcome[compared], predictions[name][compared]) for name in names}
     comparison = simplest_within_one_standard_error(losses, names, users[compared], weight[compared])
     chosen = comparison.chosen
-    # What was learned from a sample is surer or less sure of itself than what all rows teach.
-    unseen = predictions[chosen] if sample.all() else predict_others(chosen, slices.earlier, judged, (0,))
+    if count == FOLDS:
+        unseen = predictions[chosen]
+    else:
+        # What was learned from fewer rows is surer or less sure of itself than what all rows teach.
+        unseen = predict_others(chosen, slices.earlier, judged, range(FOLDS) if sample.all() else (0,))
     known = later & np.isfinite(unseen)
     calibrator = Calibrator(kind).fit(unseen[known], outcome[known], weight[known], users[known])
     reported = np.full(len(outcome), np.nan)

@@ -9,7 +9,7 @@ from sklearn.ensemble import RandomForestRegressor
 
 from ml.response.learners import FeatureLearner, Kind, Learner
 
-_TREES = 100
+_TREES = 50
 _DEPTH = 8
 _LEAF_ROWS = 20
 # A tree learns from at most so many rows: more make trees alike and slow, not better.
@@ -18,7 +18,7 @@ _CHUNK_ROWS = 8192
 
 
 class ForestLearner(FeatureLearner):
-    """Mean of a hundred shallow trees, each grown on a bootstrap sample and random features.
+    """Mean of fifty shallow trees, each grown on a bootstrap sample and random features.
 
     For a chance the trees regress on 0 and 1, which chooses the splits that the Gini index would.
 
@@ -27,7 +27,7 @@ class ForestLearner(FeatureLearner):
     """
 
     name: ClassVar[str] = "forest"
-    # A hundred trees of 256 leaves are the largest of the candidates.
+    # Fifty trees of 256 leaves are the largest of the candidates.
     complexity: ClassVar[int] = 4
 
     def __init__(self, kind: Kind, *, thread_count: int = 1, random_state: int = 0) -> None:

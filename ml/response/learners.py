@@ -244,6 +244,8 @@ class BoostedLearner(FeatureLearner):
             **asdict(self.settings),
             bootstrap_type="Bernoulli",
             one_hot_max_size=25,
+            # Finer borders cost a third of the time and change nothing that can be measured.
+            border_count=64,
             random_seed=self.random_state,
             thread_count=self.thread_count,
             allow_writing_files=False,

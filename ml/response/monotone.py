@@ -24,7 +24,8 @@ class MonotoneLearner(BoostedLearner):
     complexity: ClassVar[int] = 2
 
     def _constraints(self) -> dict[str, Any]:
-        return {"monotone_constraints": directions(self.encoder_.numeric_names_)}
+        # With constraints each further step of a leaf costs as much as the tree; one is enough.
+        return {"monotone_constraints": directions(self.encoder_.numeric_names_), "leaf_estimation_iterations": 1}
 
 
 def directions(features: Iterable[str]) -> dict[str, int]:

@@ -51,7 +51,7 @@ def test_a_forest_rests_as_arrays_and_predicts_what_scikit_learn_predicts(kind: 
     forest = ForestLearner(kind, random_state=3).fit(examples.features, examples.outcome)
     matrix = forest.encoder_.to_matrix(examples.features).astype(np.float32)
     peer = RandomForestRegressor(
-        100, max_depth=8, min_samples_leaf=20, max_features="sqrt", max_samples=3000, random_state=3
+        50, max_depth=8, min_samples_leaf=20, max_features="sqrt", max_samples=3000, random_state=3
     ).fit(matrix, examples.outcome, sample_weight=np.ones(3000))
     restored = learner_from_state(unpack(pack(forest.to_state())))
     np.testing.assert_allclose(restored.predict(examples.features), peer.predict(matrix), atol=1.1e-4)
