@@ -1,8 +1,8 @@
 """Builds marts, features and labels as of the date with dbt.
 
 **What it does.** One dbt build a layer, through Cosmos: `build_marts` (staging, intermediate, marts), `build_features`
-(features, labels, training examples, and the views for BI). Each build runs the models and their tests; a failed test
-stops what comes after it.
+(features, labels, training examples, sums of campaigns, and the views for BI). Each build runs the models and their
+tests; a failed test stops what comes after it.
 
 **Safe to clear?** Yes. Marts hold all that landed; a date's features are deleted and written again in one transaction.
 
@@ -82,9 +82,11 @@ with DAG(
     tags=["rekindle", "dbt"],
 ) as dag:
     build_marts = build_layer("build_marts", "path:models/staging path:models/intermediate path:models/marts")
-    # The reports are views: a task of their own would only pay for starting dbt once more.
+    # Sums of campaigns are small and reports are views: tasks of their own would only pay for starting dbt once more.
     build_features = build_layer(
-        "build_features", "path:models/features path:models/reporting", outlets=[USER_FEATURES]
+        "build_features",
+        "path:models/features path:models/experiments path:models/reporting",
+        outlets=[USER_FEATURES],
     )
 
     build_marts >> build_features

@@ -17,7 +17,7 @@ from warehouse.settings import Settings
 Stage = Callable[[date, Settings], StageReport]
 
 # What dags/build_features.py builds as three tasks; here one dbt run is faster.
-DBT_LAYERS = ("staging", "intermediate", "marts", "features", "reporting")
+DBT_LAYERS = ("staging", "intermediate", "marts", "features", "experiments", "reporting")
 
 
 def run_dbt(arguments: Sequence[str], settings: Settings, as_of_date: date, target_folder: Path | None = None) -> str:
@@ -62,6 +62,7 @@ def stages() -> dict[str, Stage]:
     from expectations.gate import validate_landed, validate_predictions
     from ml.pipelines.decide import decide_targets
     from ml.pipelines.effects import measure_effects
+    from ml.pipelines.measure import measure_campaigns
     from ml.pipelines.publish import publish_targets
     from ml.pipelines.score import score_users
     from ml.pipelines.train import train_models
@@ -74,6 +75,7 @@ def stages() -> dict[str, Stage]:
         "train_models": train_models,
         "score_users": score_users,
         "measure_effects": measure_effects,
+        "measure_campaigns": measure_campaigns,
         "decide_targets": decide_targets,
         "validate_predictions": validate_predictions,
         "publish_targets": publish_targets,

@@ -17,6 +17,7 @@ from ml.experiments.assignment import (
     sql_is_in_share,
     uniforms,
 )
+from ml.experiments.campaigns import Action, CampaignReadout, Finding, Stratum, read_campaign
 from ml.experiments.comparison import Effect, chance_to_win, compare, difference, expected_loss, sample_ratio_p_value
 from ml.experiments.corrections import benjamini_hochberg, heterogeneity_p_value, holm
 from ml.experiments.power import (
@@ -49,18 +50,22 @@ from ml.experiments.statistics import (
 
 __all__ = [
     "BUCKETS",
+    "Action",
     "Arm",
+    "CampaignReadout",
     "Comparison",
     "CovariateStatistic",
     "Design",
     "Effect",
     "ExperimentError",
+    "Finding",
     "MeanStatistic",
     "Metric",
     "ProportionStatistic",
     "RatioStatistic",
     "Readout",
     "Split",
+    "Stratum",
     "assign",
     "benjamini_hochberg",
     "bucket",
@@ -87,6 +92,7 @@ __all__ = [
     "normal_mixture_rho",
     "period_of",
     "policy_salt",
+    "read_campaign",
     "read_experiment",
     "sample_ratio_p_value",
     "sequential_half_width",

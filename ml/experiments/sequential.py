@@ -53,9 +53,22 @@ def compare_always_valid(
         raise ExperimentError("An arm needs at least two users: wait until more are assigned.")
     value, error = difference(control, treatment, scale)
     n = control.n + treatment.n
+    return always_valid_effect(value, error, n, alpha=alpha, tuning=tuning, method=f"confidence sequence, {scale}")
+
+
+def always_valid_effect(
+    value: float,
+    error: float,
+    n: int,
+    *,
+    alpha: float = 0.05,
+    tuning: float = 5000,
+    method: str = "confidence sequence, absolute",
+) -> Effect:
+    """Interval and p-value of any estimate with a standard error that may be looked at as often as one likes."""
     half = sequential_half_width(error, n, alpha=alpha, tuning=tuning)
     p_value = _always_valid_p_value(value, error, n, sequential_rho(alpha, tuning))
-    return Effect(value, value - half, value + half, p_value, error, n, f"confidence sequence, {scale}")
+    return Effect(value, value - half, value + half, p_value, error, n, method)
 
 
 def _always_valid_p_value(value: float, error: float, n: int, rho: float) -> float:
@@ -172,11 +185,31 @@ def compare_at_look(
     Raises:
         ExperimentError: the look is not one of the planned ones.
     """
+    value, error = difference(control, treatment, scale)
+    n = control.n + treatment.n
+    return effect_at_look(value, error, n, look=look, looks=looks, alpha=alpha, shape=shape, scale=scale)
+
+
+def effect_at_look(
+    value: float,
+    error: float,
+    n: int,
+    *,
+    look: int,
+    looks: int,
+    alpha: float = 0.05,
+    shape: Shape = "obrien-fleming",
+    scale: Scale = "absolute",
+) -> Effect:
+    """Repeated interval and p-value of any estimate with a standard error at one of the planned looks.
+
+    Raises:
+        ExperimentError: the look is not one of the planned ones.
+    """
     if not 1 <= look <= looks:
         raise ExperimentError(f"Look {look} was not planned: there are {looks}.")
-    value, error = difference(control, treatment, scale)
     boundary = group_sequential_boundaries(looks, alpha=alpha, shape=shape)[look - 1]
-    n, method = control.n + treatment.n, f"group sequential ({shape}), look {look} of {looks}, {scale}"
+    method = f"group sequential ({shape}), look {look} of {looks}, {scale}"
     if error == 0:
         return Effect(value, value, value, 1.0 if value == 0 else 0.0, 0.0, n, method)
     powers = np.sqrt(looks / np.arange(1, looks + 1)) if shape == "obrien-fleming" else np.ones(looks)

@@ -305,5 +305,7 @@ class Board:
                 "propensity": np.where(self.event >= 0, 1 - self.control_share, np.nan),
                 "selection_probability": self.selection_probability,
                 "cost": frame["cost"],
+                "period": self.rules.period(self.matrix.as_of_date),
+                "holdout_share": 0.0 if self.matrix.events.empty else self.rules.holdout_share,
             }
         )

@@ -71,9 +71,13 @@ class DecisionRules:
         if self.exploration_share + self.rule_share > 1:
             raise DecisionError("exploration_share and business_rule.share add up to more than 1: lower one of them.")
 
+    def period(self, as_of_date: date) -> int:
+        """Number of the period that a date lies in; holdout and policies stay the same within it."""
+        return period_of(as_of_date, self.holdout_renewal_days)
+
     def holdout_salt(self, as_of_date: date) -> str:
         """Salt of the holdout in force on a date."""
-        return holdout_salt(self.seed, period_of(as_of_date, self.holdout_renewal_days))
+        return holdout_salt(self.seed, self.period(as_of_date))
 
     def policies(self, as_of_date: date, *, is_first_plan: bool = False) -> Split:
         """How users are shared out between the ways of choosing on a date.
@@ -83,7 +87,7 @@ class DecisionRules:
         """
         shares = (1.0, 0.0) if is_first_plan else (self.exploration_share, self.rule_share)
         arms = (("random", shares[0]), ("targeted", 1 - shares[0] - shares[1]), ("rule", shares[1]))
-        return Split(policy_salt(self.seed, period_of(as_of_date, self.holdout_renewal_days)), arms)
+        return Split(policy_salt(self.seed, self.period(as_of_date)), arms)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ EXPECTED_CHAIN = {
     "retrain_models": (["features.feat_user_behaviour"], ["predictions.model_versions"]),
     "score_users": (["features.feat_user_behaviour", "predictions.model_versions"], ["predictions.decisions"]),
     "publish_targets": (["predictions.decisions"], ["marketing.targets"]),
+    "measure_campaigns": (["features.feat_user_behaviour"], ["experiments.campaigns"]),
 }
 LOOK = """
 import json, sys

@@ -51,6 +51,8 @@ TABLES = [
             ("propensity", "double precision", "Chance of being invited once chosen; empty where nothing was chosen."),
             ("selection_probability", "double precision", "Chance that the policy chose this event for the user."),
             ("cost", "numeric", "Expected cost of the invitation."),
+            ("period", "integer not null", "Number of the period after which holdout and policies are drawn anew."),
+            ("holdout_share", "double precision not null", "Chance of being held out; 0 where no event was open."),
         ],
         ["primary key (as_of_date, user_id)"],
     ),
