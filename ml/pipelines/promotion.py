@@ -56,7 +56,9 @@ def judge_challenger(
             f"({_MINIMUM_ROWS} are needed).",
         )
     valued = replace(examples, features=challenger.with_worth(examples.features))
-    recipe = ReturnModel(thread_count=thread_count, random_state=random_state).fit(valued.take(earlier))
+    recipe = ReturnModel(
+        thread_count=thread_count, random_state=random_state, affinity=challenger.returns.affinity
+    ).fit(valued.take(earlier))
     later = examples.take(judged)
     losses = []
     for returns, owner in ((recipe, challenger), (champion.returns, champion)):

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pandas as pd
 
 from ml.contracts import StageReport
 from ml.pipelines.activity import fit_activity, read_activity, write_user_activity
+from ml.pipelines.answers import read_answers
 from ml.pipelines.model import MODEL_NAME, ScoringModel, add_worth, open_registry
 from ml.pipelines.promotion import judge_challenger
 from ml.pipelines.reading import (
@@ -19,7 +20,15 @@ from ml.pipelines.reading import (
     read_training_rows,
 )
 from ml.registry import RegistryError
-from ml.response import ConversionModel, Examples, OutcomeModel, ResponseError, ReturnModel, RevenueModel
+from ml.response import (
+    AffinityModel,
+    ConversionModel,
+    Examples,
+    OutcomeModel,
+    ResponseError,
+    ReturnModel,
+    RevenueModel,
+)
 from ml.segmentation import UserSegmenter
 from ml.value import LifetimeValueModel
 from warehouse.door import Warehouse
@@ -135,12 +144,18 @@ def fit_scoring_model(
 
     Segments that are still there keep the names they have in `previous`.
     """
-    seeds = {"thread_count": _THREADS, "random_state": settings.seed, "tuning_trials": settings.tuning_trials}
-    conversions = _fit(ConversionModel(**seeds), rows.conversions())
-    revenues = _fit(RevenueModel(**seeds), rows.revenues())
+    seeds: dict[str, Any] = {
+        "thread_count": _THREADS,
+        "random_state": settings.seed,
+        "tuning_trials": settings.tuning_trials,
+    }
     examples = rows.returns()
+    affinity = AffinityModel().fit(read_answers(warehouse, as_of_date), examples)
+    conversions = _fit(ConversionModel(**seeds, affinity=affinity), rows.conversions())
+    revenues = _fit(RevenueModel(**seeds), rows.revenues())
     returns = _fit(
-        ReturnModel(**seeds), replace(examples, features=add_worth(examples.features, conversions, revenues))
+        ReturnModel(**seeds, affinity=affinity),
+        replace(examples, features=add_worth(examples.features, conversions, revenues)),
     )
     purchases = read_purchases(warehouse, as_of_date)
     lifetime = LifetimeValueModel().fit(

@@ -1,11 +1,13 @@
 """Who returns, who pays afterwards and how much - with an event and without one."""
 
+from ml.response.affinity import AffinityModel
 from ml.response.examples import Examples, ResponseError
 from ml.response.outcome import ConversionModel, OutcomeModel, OutcomePrediction, ReturnModel, RevenueModel
 from ml.response.uplift import WORTH
 
 __all__ = [
     "WORTH",
+    "AffinityModel",
     "ConversionModel",
     "Examples",
     "OutcomeModel",

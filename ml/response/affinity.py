@@ -7,6 +7,7 @@ nothing for returns costs one slope that vanishes.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -29,17 +30,21 @@ _ROWS = 20_000
 class AffinityModel:
     """Log odds of taking part in an event of a type, from answers of active users."""
 
-    def fit(self, examples: Examples, inactive: pd.DataFrame) -> Self:
-        """Learn from exposed active users (outcome: took part), for users such as `inactive` (features of both kinds)."""
+    def fit(self, examples: Examples, inactive: Examples) -> Self:
+        """Learn from exposed active users (outcome: took part), for such users as the inactive ones of `inactive`."""
         self.slopes_: GroupedSlopes | None = None
         self.summary_ = FeatureSummary()
         taken = examples.outcome.sum()
-        if len(examples) < MINIMUM_ROWS or min(taken, len(examples) - taken) < MINIMUM_OF_EACH or inactive.empty:
+        if len(examples) < MINIMUM_ROWS or min(taken, len(examples) - taken) < MINIMUM_OF_EACH or not len(inactive):
             return self
         frame = _joined(examples.features, examples.event_features)
-        stride = max(1, len(inactive) // _ROWS)
-        sample = inactive.iloc[::stride]
-        apart = [name for name in frame if name not in sample or _distance(frame[name], sample[name]) > _LARGEST_DISTANCE]
+        some = inactive.take(np.arange(0, len(inactive), max(1, len(inactive) // _ROWS)))
+        sample = _joined(some.features, some.event_features)
+        apart = [
+            str(name)
+            for name in frame
+            if name not in sample or _distance(frame[name], sample[name]) > _LARGEST_DISTANCE
+        ]
         matrix = self.summary_.fit_matrix(frame, leave_out=apart)
         rate = float(examples.outcome.mean())
         self.slopes_ = fit_slopes(
@@ -78,9 +83,7 @@ class AffinityModel:
             rows = np.flatnonzero(examples.event_types == name)
             part = examples.take(rows)
             affinity[rows] = self.predict(part.features, part.event_features, name)
-        return Examples(
-            **{**vars(examples), "event_features": examples.event_features.assign(**{AFFINITY: affinity})}
-        )
+        return replace(examples, event_features=examples.event_features.assign(**{AFFINITY: affinity}))
 
     def to_state(self) -> dict[str, Any]:
         """Return everything learned as arrays and JSON values."""

@@ -26,7 +26,7 @@ class LearnedEffect:
 
     Attributes:
         kind: "s", "t", "x" or "dr".
-        learners: s: one of the outcome; t: of the exposed, of the others; x: effect of the exposed, of the others; dr: one.
+        learners: s: of the outcome; t: outcome of the exposed, of the others; x: effect of both; dr: of the effect.
         share_exposed: weight of the second of the x-learner's two answers.
     """
 

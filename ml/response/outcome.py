@@ -1,7 +1,7 @@
 """Chance or amount with and without an event: the baseline, what the event adds, and how good both are."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -44,6 +44,7 @@ class OutcomeModel:
         thread_count: threads of the boosted learners; the result is the same on every run with the same number.
         random_state: seed of everything drawn.
         tuning_trials: settings of gradient boosting to try before the candidates are compared; 0 = as they are.
+        affinity: which users take to which type of event, as active users' answers show; None where nobody asked.
     """
 
     kind: ClassVar[Kind]
@@ -53,10 +54,18 @@ class OutcomeModel:
     # With no effect of events on the outcome, exposed rows teach the baseline as well as the others.
     uses_exposed_rows_without_effect: ClassVar[bool] = True
 
-    def __init__(self, *, thread_count: int = 1, random_state: int = 0, tuning_trials: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        thread_count: int = 1,
+        random_state: int = 0,
+        tuning_trials: int = 0,
+        affinity: AffinityModel | None = None,
+    ) -> None:
         self.thread_count = thread_count
         self.random_state = random_state
         self.tuning_trials = tuning_trials
+        self.affinity = affinity
 
     def fit(self, examples: Examples) -> Self:
         """Learn from past moments (sorted by a key, so that the same data gives the same model).
@@ -75,7 +84,7 @@ class OutcomeModel:
         expected = predict_unseen(self.kind, self.baseline_, alone, assignment_weights(alone), examples, **seeds)
         self.level_ = control_level(self.kind, examples, expected)
         expected = self._shifted(expected)
-        self.uplift_ = fit_uplift(self.kind, examples, expected, **seeds)
+        self.uplift_ = fit_uplift(self.kind, examples, expected, self.affinity, **seeds)
         if self.uses_exposed_rows_without_effect and self.uplift_.chosen == "none" and not rows.all():
             self.baseline_ = select_baseline(self.kind, examples, assignment_weights(examples), **search)
         self.metrics_ = self._measure(examples)
@@ -102,7 +111,10 @@ class OutcomeModel:
             without_event: `predict_baseline(features)`, if it is known already.
         """
         without = self.predict_baseline(features) if without_event is None else without_event
-        change = self.uplift_.predict(features, event_features, event_type, without)
+        towards = event_features
+        if self.affinity is not None and self.uplift_.uses_features:
+            towards = self.affinity.add_to(features, event_features, event_type)
+        change = self.uplift_.predict(features, towards, event_type, without)
         start, half_width = link(self.kind, without), _TWO_SIDED_95 * change.standard_error
 
         def moved(shift: np.ndarray) -> np.ndarray:
@@ -130,12 +142,18 @@ class OutcomeModel:
 
     def to_state(self) -> dict[str, Any]:
         """Return what prediction needs as arrays, JSON values and model bytes."""
-        return {"baseline": self.baseline_.to_state(), "level": self.level_, "uplift": self.uplift_.to_state()}
+        return {
+            "baseline": self.baseline_.to_state(),
+            "level": self.level_,
+            "uplift": self.uplift_.to_state(),
+            "affinity": None if self.affinity is None else self.affinity.to_state(),
+        }
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Self:
         """Rebuild the predicting parts from `to_state`."""
-        model = cls()
+        affinity = state["affinity"]
+        model = cls(affinity=None if affinity is None else AffinityModel.from_state(affinity))
         model.baseline_ = Baseline.from_state(state["baseline"])
         model.level_ = float(state["level"])
         model.uplift_ = UpliftModel.from_state(state["uplift"])
@@ -202,20 +220,26 @@ class ReturnModel(OutcomeModel):
     uses_exposed_rows_without_effect = False
 
 
-class _AfterReturnModel(OutcomeModel):
-    def _prepare(self, examples: Examples) -> Examples:
-        """Forget the assignment probability: among those who returned, invited and not invited are no longer alike."""
-        return Examples(**{**vars(examples), "assignment_probability": np.full(len(examples), np.nan)})
+class ConversionModel(OutcomeModel):
+    """Chance that a user who returned pays within the conversion window. Examples: moments with a return.
 
-
-class ConversionModel(_AfterReturnModel):
-    """Chance that a user who returned pays within the conversion window. Examples: moments with a return."""
+    Among those who returned, invited and not invited are no longer alike by chance alone, even in a test: an event
+    that brings back others than return by themselves changes who is seen paying. Rows of tests are still the most alike
+    there are, so they are used where they suffice; the baseline takes up how those who returned differ, and the
+    evidence is called adjusted.
+    """
 
     kind = "chance"
     what = "chance to pay after a return"
 
+    def fit(self, examples: Examples) -> Self:
+        """Learn from past moments with a return; see the base class."""
+        super().fit(examples)
+        self.uplift_ = self.uplift_.called("adjusted")
+        return self
 
-class RevenueModel(_AfterReturnModel):
+
+class RevenueModel(OutcomeModel):
     """Expected payments within the value horizon of a user who returned and pays. Examples: moments with a payment.
 
     Amounts above the 99th percentile are set to it in training, so that one huge payment does not own the model.
@@ -226,9 +250,13 @@ class RevenueModel(_AfterReturnModel):
     guess = 0.0
 
     def _prepare(self, examples: Examples) -> Examples:
-        examples = super()._prepare(examples)
+        """Cut the largest amounts and forget the assignment: who pays after a return is no random part of anybody."""
         limit = float(np.quantile(examples.outcome, WINSORISED_QUANTILE))
-        return Examples(**{**vars(examples), "outcome": np.clip(examples.outcome, 0.0, limit)})
+        return replace(
+            examples,
+            outcome=np.clip(examples.outcome, 0.0, limit),
+            assignment_probability=np.full(len(examples), np.nan),
+        )
 
 
 def assignment_weights(examples: Examples) -> np.ndarray:

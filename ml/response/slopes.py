@@ -1,4 +1,4 @@
-"""Slopes that borrow strength: a logistic model whose effects are common to all groups in part, and a group's own in part.
+"""Slopes that borrow strength: a logistic model whose slopes are common to all groups in part, and their own in part.
 
     log odds of row i in group t = offset_i + contrast_i * (1, x_i)' (common + own_t)
 
@@ -164,22 +164,25 @@ def _quadratic(
 
 
 def _solve(information: Sequence[np.ndarray], score: Sequence[np.ndarray], spreads: _Spreads) -> _Posterior:
-    """Posterior of the slopes for given spreads. Own slopes are eliminated group by group, so it costs groups x columns^3."""
+    """Posterior of the slopes for given spreads. Own slopes are eliminated by group: groups x columns^3."""
     size = len(spreads.common)
     identity = np.eye(size)
     inverses, mixes = [], []
-    pooled, towards, evidence = np.zeros((size, size)), np.zeros(size), 0.0
+    pooled, towards = np.zeros((size, size)), np.zeros(size)
+    evidence = 0.0
     for matrix, vector in zip(information, score, strict=True):
         inverse = np.linalg.inv(matrix + np.diag(1 / spreads.own))
         mix = inverse @ matrix
         pooled += matrix - matrix @ mix
         towards += vector - mix.T @ vector
-        evidence += 0.5 * vector @ inverse @ vector - 0.5 * np.linalg.slogdet(identity + spreads.own[:, None] * matrix)[1]
+        evidence += (
+            0.5 * vector @ inverse @ vector - 0.5 * np.linalg.slogdet(identity + spreads.own[:, None] * matrix)[1]
+        )
         inverses.append(inverse)
         mixes.append(mix)
     covariance = np.linalg.inv(pooled + np.diag(1 / spreads.common))
     common = covariance @ towards
-    evidence += 0.5 * towards @ common
+    evidence += 0.5 * float(towards @ common)
     evidence -= 0.5 * np.linalg.slogdet(identity + spreads.common[:, None] * pooled)[1]
     sums, sum_covariances, squares = [], [], np.zeros(size)
     for inverse, mix, vector in zip(inverses, mixes, score, strict=True):
@@ -196,13 +199,14 @@ def _updated(posterior: _Posterior, block_of: np.ndarray, groups: int, fixed_own
     sizes = np.bincount(block_of)[block_of]
 
     def block_means(squares: np.ndarray) -> np.ndarray:
-        return np.clip(np.bincount(block_of, weights=squares)[block_of] / sizes, *(b**2 for b in _SPREAD_BOUNDS))
+        means = np.bincount(block_of, weights=squares)[block_of] / sizes
+        return np.asarray(np.clip(means, _SPREAD_BOUNDS[0] ** 2, _SPREAD_BOUNDS[1] ** 2))
 
     common = block_means(posterior.common**2 + np.diag(posterior.common_covariance))
     return _Spreads(common, block_means(posterior.own_squares / groups) if fixed_own is None else fixed_own)
 
 
 def _rounded(values: np.ndarray) -> np.ndarray:
-    """Round to ten significant digits of the largest: the last bits depend on the machine, the version on the content."""
+    """Round to ten digits of the largest: the last bits depend on the machine, the version on the content."""
     scale = 10.0 ** (10 - np.ceil(np.log10(max(float(np.abs(values).max(initial=0.0)), 1e-30))))
     return np.round(values * scale) / scale

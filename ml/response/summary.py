@@ -65,7 +65,7 @@ class FeatureSummary:
         return [names[first] + (f" and {len(rest)} more" if rest else "") for first, *rest in members]
 
     def blocks(self) -> list[int]:
-        """Return the block of each column for a shared prior: one of their own for the single ones, one for the rest."""
+        """Return the block of each column for a shared prior: single ones have their own, the rest share one."""
         return [*range(self.single_count_), *[self.single_count_] * (len(self.starts_) - self.single_count_)]
 
     def to_state(self) -> dict[str, Any]:
