@@ -10,7 +10,14 @@ from ml.value import DEFINITIONS, ActivityModel, compare_definitions
 from warehouse.door import Warehouse
 from warehouse.settings import Settings
 
-__all__ = ["activity_rows", "comparison_sentence", "fit_activity", "read_activity", "write_user_activity"]
+__all__ = [
+    "activity_rows",
+    "chances_of_being_alive",
+    "comparison_sentence",
+    "fit_activity",
+    "read_activity",
+    "write_user_activity",
+]
 
 _ACTIVITY = ("active_days_count_life", "days_since_first_activity", "days_since_last_activity")
 
@@ -56,6 +63,13 @@ def activity_rows(users: pd.DataFrame, model: ActivityModel, settings: Settings)
             "is_inactive": inactive[settings.inactivity.definition],
         }
     )
+
+
+def chances_of_being_alive(features: pd.DataFrame, model: ActivityModel) -> np.ndarray:
+    """Return P(alive) of users from their features, shape (users,); NaN for who was never active."""
+    if not set(_ACTIVITY) <= set(features.columns):
+        return np.full(len(features), np.nan)
+    return model.describe(*_days(features))["p_alive"].to_numpy()
 
 
 def write_user_activity(

@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 
 from ml.contracts import ResponseMatrix
+from ml.pipelines.activity import chances_of_being_alive
 from ml.pipelines.batches import ROWS_PER_BATCH, UserBatch, read_user_batches
 from ml.pipelines.fallback import trusted_model
+from ml.pipelines.friends import influence_of_users, read_friend_sums
 from ml.pipelines.model import ScoringModel
 from ml.pipelines.reading import purchase_columns, read_open_events
 from ml.response import WORTH
@@ -37,9 +39,10 @@ class UserPredictions:
         features: the users' features, index user_id.
         matrix: chances and money with every open event, float32.
         segments: segment name per user, object of shape (users,).
-        p_alive: chance that the user will ever buy again; NaN where nothing is known.
+        p_alive: chance that the user has not left for good; NaN where the user was never active.
         lifetime_value: money expected of the user within a year, given that the user may never come back.
         lifetime_value_if_back: the same of a user who is back.
+        social_influence: money that a return of the user brings through friends.
         is_reachable: bool, may be contacted over at least one channel.
         explanations: why the user's chance to return is what it is, in words, object of shape (users,); None where no
             event adds value.
@@ -51,6 +54,7 @@ class UserPredictions:
     p_alive: np.ndarray
     lifetime_value: np.ndarray
     lifetime_value_if_back: np.ndarray
+    social_influence: np.ndarray
     is_reachable: np.ndarray
     explanations: np.ndarray
 
@@ -65,6 +69,7 @@ class Prediction:
         events: the open events, sorted by event_id.
         weights: what counts beyond the horizon.
         activity_relation: whose column is_inactive says who is predicted.
+        friends: what was seen of users' friends; see `read_friend_sums`.
         messages: sentences for the report of the stage.
     """
 
@@ -76,6 +81,7 @@ class Prediction:
     events: pd.DataFrame
     weights: ValueWeights
     activity_relation: str
+    friends: pd.DataFrame
     messages: tuple[str, ...]
 
     @classmethod
@@ -95,6 +101,7 @@ class Prediction:
             read_open_events(warehouse, as_of_date),
             ValueWeights.from_mapping(asdict(settings.value_weights)),
             settings.activity_relation,
+            read_friend_sums(warehouse, as_of_date),
             trusted.messages,
         )
 
@@ -144,6 +151,7 @@ def predict_batch(prediction: Prediction, batch: UserBatch) -> UserPredictions:
     purchases = purchase_columns(features)
     worth = model.lifetime.predict(purchases["x"], purchases["t_x"], purchases["T"], purchases["z"])
     if_back = worth["lifetime_value_if_alive"].to_numpy()
+    influence = influence_of_users(model.influence, features, prediction.friends)
     matrix = ResponseMatrix(
         as_of_date=prediction.as_of_date,
         user_ids=features.index.to_numpy(dtype=object),
@@ -152,7 +160,7 @@ def predict_batch(prediction: Prediction, batch: UserBatch) -> UserPredictions:
         p_conversion_if_not_contacted=conversion.astype(np.float32),
         revenue_if_not_contacted=revenue.astype(np.float32),
         model_version=prediction.model_version,
-        value_of_a_return=value_of_a_return(if_back, np.zeros(users), prediction.weights).astype(np.float32),
+        value_of_a_return=value_of_a_return(if_back, influence, prediction.weights).astype(np.float32),
         **cells,
     )
     segments = np.full(users, "everybody", dtype=object)
@@ -162,9 +170,10 @@ def predict_batch(prediction: Prediction, batch: UserBatch) -> UserPredictions:
         features=features,
         matrix=matrix,
         segments=segments,
-        p_alive=worth["p_alive"].to_numpy(),
+        p_alive=chances_of_being_alive(features, model.activity),
         lifetime_value=worth["lifetime_value"].to_numpy(),
         lifetime_value_if_back=if_back,
+        social_influence=influence,
         is_reachable=batch.is_reachable,
         explanations=np.full(users, prediction.note or None, dtype=object),
     )
@@ -193,7 +202,15 @@ def predict_users(warehouse: Warehouse, as_of_date: date, settings: Settings) ->
     order = together.index.get_indexer(pd.Index(matrix.user_ids))
     arrays = {
         name: np.concatenate([getattr(part, name) for part in parts])[order]
-        for name in ("segments", "p_alive", "lifetime_value", "lifetime_value_if_back", "is_reachable", "explanations")
+        for name in (
+            "segments",
+            "p_alive",
+            "lifetime_value",
+            "lifetime_value_if_back",
+            "social_influence",
+            "is_reachable",
+            "explanations",
+        )
     }
     return UserPredictions(features=together.iloc[order], matrix=matrix, **arrays)
 

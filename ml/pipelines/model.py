@@ -10,7 +10,7 @@ import pandas as pd
 from ml.registry import ModelRegistry, ModelVersion, RegistryError
 from ml.response import WORTH, ConversionModel, ReturnModel, RevenueModel
 from ml.segmentation import UserSegmenter
-from ml.value import ActivityModel, LifetimeValueModel
+from ml.value import ActivityModel, LifetimeValueModel, SocialInfluence
 from warehouse.door import Warehouse
 from warehouse.settings import Settings
 
@@ -21,7 +21,7 @@ MODEL_NAME = "scoring"
 
 @dataclass(frozen=True)
 class ScoringModel:
-    """Return, conversion, revenue and lifetime value of a user, how users come and stop, and the segments.
+    """Return, conversion, revenue and lifetime value, how users come and stop, what they bring friends, and segments.
 
     `segmenter` is None where nobody was inactive. `responses_as_of` is the date for which the first three were trained,
     where the others were refreshed later; None where all are of one date.
@@ -32,6 +32,7 @@ class ScoringModel:
     revenues: RevenueModel
     lifetime: LifetimeValueModel
     activity: ActivityModel
+    influence: SocialInfluence
     segmenter: UserSegmenter | None
     responses_as_of: date | None = None
 
@@ -51,6 +52,7 @@ class ScoringModel:
             self,
             lifetime=newer.lifetime,
             activity=newer.activity,
+            influence=newer.influence,
             segmenter=newer.segmenter,
             responses_as_of=self.responses_as_of or own_date,
         )
@@ -67,6 +69,7 @@ class ScoringModel:
             "revenues": self.revenues.to_state(),
             "lifetime": self.lifetime.to_state(),
             "activity": self.activity.to_state(),
+            "influence": self.influence.to_state(),
             "segmenter": None if self.segmenter is None else self.segmenter.to_state(),
             "responses_as_of": None if self.responses_as_of is None else self.responses_as_of.isoformat(),
         }
@@ -78,7 +81,7 @@ class ScoringModel:
         Raises:
             RegistryError: the state is of a version of this program that knew fewer parts.
         """
-        if "activity" not in state:
+        if "influence" not in state:
             raise RegistryError("The model was trained by an earlier version of this program: retrain the models.")
         segmenter = state["segmenter"]
         return cls(
@@ -87,6 +90,7 @@ class ScoringModel:
             revenues=RevenueModel.from_state(state["revenues"]),
             lifetime=LifetimeValueModel.from_state(state["lifetime"]),
             activity=ActivityModel.from_state(state["activity"]),
+            influence=SocialInfluence.from_state(state["influence"]),
             segmenter=None if segmenter is None else UserSegmenter.from_state(segmenter),
             responses_as_of=date.fromisoformat(trained) if (trained := state["responses_as_of"]) else None,
         )

@@ -21,6 +21,7 @@ __all__ = ["score_users"]
 
 _BEST = 3
 _MONEY_DIGITS = 6
+_CHANCE_DIGITS = 8
 _FORGET = (
     "delete from predictions.user_scores where as_of_date = %(as_of_date)s",
     "delete from predictions.response_scores where as_of_date = %(as_of_date)s",
@@ -100,13 +101,13 @@ def user_scores(predicted: UserPredictions, values: np.ndarray) -> pd.DataFrame:
             "user_id": matrix.user_ids,
             "segment": predicted.segments,
             "p_alive": predicted.p_alive,
-            "p_return_if_not_contacted": matrix.p_return_if_not_contacted,
-            "p_return_best": matrix.p_return[rows, best] if has_events else matrix.p_return_if_not_contacted,
+            "p_return_if_not_contacted": _chance(matrix.p_return_if_not_contacted),
+            "p_return_best": _chance(matrix.p_return[rows, best] if has_events else matrix.p_return_if_not_contacted),
             "best_event_id": event_ids[best] if has_events else np.full(users, None, dtype=object),
             "p_conversion": matrix.p_conversion[rows, best] if has_events else matrix.p_conversion_if_not_contacted,
             "lifetime_value": _money(predicted.lifetime_value),
             "value_score": _money(score),
-            "social_influence": _money(np.zeros(users)),
+            "social_influence": _money(predicted.social_influence),
             "is_reachable": predicted.is_reachable,
             "model_version": matrix.model_version,
         }
@@ -127,7 +128,8 @@ def response_scores(predicted: UserPredictions, values: np.ndarray) -> pd.DataFr
     def by_event(name: str) -> np.ndarray:
         return matrix.events[name].to_numpy(dtype=object)[columns]
 
-    p_return, alone = cells(matrix.p_return), matrix.p_return_if_not_contacted[rows]
+    # Rounded before they are subtracted: what is written must add up for whoever reads it, to the last digit.
+    p_return, alone = _chance(cells(matrix.p_return)), _chance(matrix.p_return_if_not_contacted[rows])
     return pd.DataFrame(
         {
             "user_id": matrix.user_ids[rows],
@@ -204,6 +206,11 @@ class Segments:
             )
         names = ["segment", "size", "share", "definition", "medians", "example", "best_event_type", "expected_value"]
         return pd.DataFrame(rows, columns=names)
+
+
+def _chance(chances: np.ndarray) -> np.ndarray:
+    """Return chances as float64 of the digits that are written."""
+    return np.round(np.asarray(chances, dtype=np.float64), _CHANCE_DIGITS)
 
 
 def _money(amounts: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 from ml.value.activity import ActivityModel
 from ml.value.beta_geometric import BetaGeometric, ModifiedBetaGeometric
 from ml.value.errors import ValueModelError
-from ml.value.influence import SocialInfluence
+from ml.value.influence import SocialInfluence, friend_sums
 from ml.value.lifetime import LifetimeValueModel
 from ml.value.models import Interval, PurchaseModel
 from ml.value.pareto import ParetoNBD
@@ -33,6 +33,7 @@ __all__ = [
     "ValueWeights",
     "compare_definitions",
     "expected_incremental_value",
+    "friend_sums",
     "rank_users",
     "value_of_a_return",
     "value_score",
