@@ -10,6 +10,7 @@ import pandas as pd
 from ml.contracts import StageReport
 from ml.pipelines.activity import fit_activity, read_activity, write_user_activity
 from ml.pipelines.answers import read_answers
+from ml.pipelines.friends import learn_influence
 from ml.pipelines.model import MODEL_NAME, ScoringModel, add_worth, open_registry
 from ml.pipelines.promotion import judge_challenger
 from ml.pipelines.reading import (
@@ -21,6 +22,7 @@ from ml.pipelines.reading import (
 )
 from ml.registry import RegistryError
 from ml.response import (
+    WORTH,
     AffinityModel,
     ConversionModel,
     Examples,
@@ -165,13 +167,17 @@ def fit_scoring_model(
     if settings.inactivity.definition != "fixed":
         write_user_activity(warehouse, as_of_date, activity, settings)
     users = read_inactive_users(warehouse, as_of_date, most=_MOST_SEGMENTED, relation=settings.activity_relation)
+    worth = float(add_worth(users, conversions, revenues)[WORTH].mean()) if len(users) else 0.0
+    influence = learn_influence(warehouse, as_of_date, value_of_a_return=worth)
     segmenter, metrics, moved = fit_segments(users, None if previous is None else previous.segmenter, settings)
     parts: Mapping[str, OutcomeModel] = {"return": returns, "conversion": conversions, "revenue": revenues}
     for name, part in parts.items():
         metrics |= {f"{name}_{metric}": figure for metric, figure in part.metrics_.items()}
     messages = tuple(message for part in parts.values() for message in part.messages_) + lifetime.messages_
-    messages += (*activity.messages_, *moved)
-    return ScoringModel(returns, conversions, revenues, lifetime, activity, segmenter), metrics, messages
+    metrics |= {"influence_extra_rate": influence.extra_rate_, "influence_standard_error": influence.standard_error_}
+    messages += (*activity.messages_, *influence.messages_, *moved)
+    model = ScoringModel(returns, conversions, revenues, lifetime, activity, influence, segmenter)
+    return model, metrics, messages
 
 
 def fit_segments(
