@@ -1,8 +1,8 @@
 """Keeps a champion model in place: trains a challenger when one is due, promotes it only if it is better.
 
-**What it does.** For each date that has fresh features `train_models` looks whether the champion is younger than
-`retrain_after_days`; if so it confirms it, otherwise it trains a challenger on what was known at that date and promotes
-it when it beats the champion on the same later data.
+**What it does.** For each date that has fresh features, or on which `watch_drift` raised an alert, `train_models` looks
+whether the champion is younger than `retrain_after_days` and nothing drifted; if so it confirms it, otherwise it trains
+a challenger on what was known at that date and promotes it when it beats the champion on the same later data.
 
 **Safe to clear?** Yes. A model's version is a hash of what it learned: the same data gives the same version.
 
@@ -15,13 +15,13 @@ from datetime import UTC, datetime
 
 from airflow.sdk import DAG, PartitionedAssetTimetable, task
 
-from dags.assets import MODEL_VERSIONS, USER_FEATURES
+from dags.assets import DRIFT, MODEL_VERSIONS, USER_FEATURES
 from dags.stages import DEFAULT_ARGUMENTS, run_stage
 
 with DAG(
     dag_id="retrain_models",
     doc_md=__doc__,
-    schedule=PartitionedAssetTimetable(assets=USER_FEATURES),
+    schedule=PartitionedAssetTimetable(assets=USER_FEATURES | DRIFT),
     start_date=datetime(2018, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,

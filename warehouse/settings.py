@@ -126,6 +126,10 @@ class Alerts:
     stale_after_days: Days
     stop_when_stale_after_days: Days
     minimum_volume_ratio: Share
+    warn_psi: Annotated[float, Between(0, 100)]
+    maximum_psi: Annotated[float, Between(0, 100)]
+    maximum_drifted_share: Share
+    maximum_calibration_error: Share
 
 
 @dataclass(frozen=True)

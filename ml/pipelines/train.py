@@ -20,6 +20,7 @@ from ml.pipelines.reading import (
     read_purchases,
     read_training_rows,
 )
+from ml.pipelines.watch_drift import needs_retraining
 from ml.registry import RegistryError
 from ml.response import (
     WORTH,
@@ -49,8 +50,8 @@ _Model = TypeVar("_Model", bound=OutcomeModel)
 def train_models(as_of_date: date, settings: Settings) -> StageReport:
     """Train a version on what was known on a date, unless one is fresh enough.
 
-    A version is fresh for `retrain_after_days` after its own date. The first version is promoted at once;
-    a later one if it beats the champion.
+    A version is fresh for `retrain_after_days` after its own date, unless drift asks for a new one. The first version
+    is promoted at once; a later one if it beats the champion.
     """
     warehouse = Warehouse(settings.warehouse_url)
     registry = open_registry(warehouse, settings)
@@ -64,7 +65,11 @@ def train_models(as_of_date: date, settings: Settings) -> StageReport:
             incumbent = ScoringModel.from_state(registry.load(champion))
         except RegistryError as error:
             messages.append(f"The champion cannot be used, so a new model takes over. {error}")
-    if champion is not None and incumbent is not None and newest is not None and newest.as_of_date > fresh_from:
+    is_young = newest is not None and newest.as_of_date > fresh_from
+    if is_young and newest is not None and needs_retraining(warehouse, as_of_date, newest.as_of_date):
+        messages.append(f"Version {newest.version} is young, but users or outcomes have drifted: trained anew.")
+        is_young = False
+    if champion is not None and incumbent is not None and newest is not None and is_young:
         sentence = (
             f"Nothing was trained: version {newest.version} of {newest.as_of_date} is younger than "
             f"{settings.retrain_after_days} days."

@@ -12,9 +12,10 @@ PROJECT = Path(__file__).resolve().parents[2]
 EXPECTED_CHAIN = {
     "ingest_sources": ([], ["raw.sessions"]),
     "build_features": (["raw.sessions"], ["features.feat_user_behaviour"]),
-    "retrain_models": (["features.feat_user_behaviour"], ["predictions.model_versions"]),
+    "retrain_models": (["features.feat_user_behaviour", "predictions.drift"], ["predictions.model_versions"]),
     "score_users": (["features.feat_user_behaviour", "predictions.model_versions"], ["predictions.decisions"]),
     "publish_targets": (["predictions.decisions"], ["marketing.targets"]),
+    "watch_drift": (["marketing.targets"], ["predictions.drift"]),
     "measure_campaigns": (["features.feat_user_behaviour"], ["experiments.campaigns"]),
 }
 LOOK = """
