@@ -112,6 +112,7 @@ _READINGS = (
     (r"^(.+)_count_", r"number of \1_"),
     (r"^(.+)_count$", r"number of \1"),
     (r"^(level|slope)_(.+)", r"\1 of \2"),
+    (r"^sessions_duration_seconds", "seconds in sessions"),
     (r"_amount_", "_"),
     (r"_amount$", ""),
     (r"_life$", " so far"),

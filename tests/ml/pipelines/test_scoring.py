@@ -149,12 +149,9 @@ def test_a_fresh_version_is_not_trained_again_and_a_challenger_must_win(house: H
     assert again.rows == 0
     assert "younger than 7 days" in again.messages[0]
     later = DAY + timedelta(days=8)
-    house.warehouse.execute(
-        "insert into features.feat_user_behaviour select user_id, %s, is_inactive, days_since_first_activity,"
-        " days_since_last_activity, active_days_count_life, sessions_count_90d, is_new, last_activity_at"
-        " from features.feat_user_behaviour where as_of_date = %s",
-        (later, DAY),
-    )
+    for table in ("feat_user_behaviour", "feat_user_money", "feat_user_profile"):
+        users = house.warehouse.read_frame(f"select * from features.{table} where as_of_date = %s", (DAY,))
+        house.write(table, users.assign(as_of_date=later))
     challenger = train_models(later, house.settings)
     assert challenger.details["status"] == "challenger"
     assert any("The champion stays" in message for message in challenger.messages)
@@ -164,6 +161,11 @@ def test_a_fresh_version_is_not_trained_again_and_a_challenger_must_win(house: H
     assert version.version not in (first.details["version"], challenger.details["version"])
     assert pack(model.returns.to_state()) == pack(before.returns.to_state())
     assert model.responses_as_of == DAY
+    # The users are the same, so hardly anybody changes the segment.
+    assert version.metrics["segments_moved_share"] <= 0.05
+    assert model.segmenter is not None
+    assert before.segmenter is not None
+    assert set(model.segmenter.names_) == set(before.segmenter.names_)
     assert any(f"version {version.version}" in message for message in challenger.messages)
 
 
