@@ -13,7 +13,7 @@ from causaldata import cps_mixtape, nhefs_complete, nsw_mixtape
 from ml.effects import Exposures, estimate_difference, measure_cells, statistics_by_cell
 
 
-def _adjusted(is_exposed, outcome, features):
+def adjusted_cell(is_exposed, outcome, features):
     rows = len(outcome)
 
     def everywhere(word):
@@ -45,7 +45,7 @@ def test_quitting_smoking_adds_the_weight_that_the_book_finds():
     assert gained[is_exposed].mean() - gained[~is_exposed].mean() == pytest.approx(2.54, abs=0.005)
     words = ["education", "exercise", "active"]
     features = data[["sex", "age", "race", "smokeintensity", "smokeyrs", "wt71"]].astype(float)
-    cell = _adjusted(is_exposed, gained, features.join(data[words].astype(int).astype(str)))
+    cell = adjusted_cell(is_exposed, gained, features.join(data[words].astype(int).astype(str)))
     # The book speaks of everybody, this room of those who quit; and folds move the figure by a fifth of its error.
     assert cell.effect == pytest.approx(3.4, abs=0.3)
     assert (cell.low, cell.high) == pytest.approx((2.4, 4.5), abs=0.4)
@@ -73,7 +73,7 @@ def test_a_survey_in_place_of_the_control_group_gives_the_answer_of_the_experime
     assert earnings[is_exposed].mean() - earnings[~is_exposed].mean() == pytest.approx(-8497.5, abs=0.5)
     features = both[["age", "educ", "black", "hisp", "marr", "nodegree", "re74", "re75"]].astype(float)
     features = features.assign(no_work_74=features["re74"] == 0, no_work_75=features["re75"] == 0)
-    cell = _adjusted(is_exposed, earnings, features)
+    cell = adjusted_cell(is_exposed, earnings, features)
     # The bias of the naive comparison is 10,292 dollars; less than a twentieth of it is left.
     assert abs(cell.effect - truth.value) < 0.05 * abs(-8497.5 - truth.value)
     assert cell.low < truth.value < cell.high
