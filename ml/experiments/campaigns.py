@@ -29,6 +29,10 @@ Action = Literal["wait", "go_on", "stop", "stop_for_harm", "ended", "withheld"]
 # Fewer users on either side say nothing that an interval by the normal law could hold.
 LEAST_USERS = 20
 
+# With fewer (effective) users who did anything at all, a sum is no normal figure and its variance not known: an arm in
+# which by chance nobody paid would have an interval of no width. Rare outcomes are read later than common ones.
+LEAST_OUTCOMES = 25
+
 # Everybody, as opposed to one segment.
 EVERYBODY = "all"
 
@@ -141,7 +145,7 @@ def read_campaign(
     }
     if not lifts:
         return CampaignReadout(
-            "wait", "Wait: too few users with closed windows on either side to compare.", (), ratio, None
+            "wait", "Wait: too few users with closed windows, or too few who came back, to compare.", (), ratio, None
         )
     comparisons: list[tuple[str, str, Metric, Lift]] = [
         (arm, "none", metric, lifts[arm, metric.name])
@@ -184,6 +188,8 @@ def _lift(strata: Sequence[Stratum], metric: str) -> Lift | None:
     users, controls = sum(pair[1].n for pair in parts), sum(pair[0].n for pair in parts)
     if min(users, controls) < LEAST_USERS:
         return None
+    if min(_outcomes([pair[side] for pair in parts]) for side in (0, 1)) < LEAST_OUTCOMES:
+        return None
     effects = [compare(*cuped(*pair)) for pair in parts]
     sizes = np.array([pair[0].n + pair[1].n for pair in parts]) / (users + controls)
     value = float(sum(size * effect.value for size, effect in zip(sizes, effects, strict=True)))
@@ -191,6 +197,12 @@ def _lift(strata: Sequence[Stratum], metric: str) -> Lift | None:
     # Welch's degrees are at least those of the smaller side; joined strata have more.
     degrees = float(min(users, controls) - 1)
     return Lift(value, error, users, controls, degrees)
+
+
+def _outcomes(sides: Sequence[CovariateStatistic]) -> float:
+    """Effective number of users with an outcome: users with a yes; for money, as many equal payers as would vary so."""
+    squares = sum(side.total_of_squares for side in sides)
+    return sum(side.total for side in sides) ** 2 / squares if squares > 0 else 0.0
 
 
 def _between(first: Lift, second: Lift) -> Lift:
