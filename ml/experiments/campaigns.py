@@ -31,7 +31,7 @@ LEAST_USERS = 20
 
 # With fewer (effective) users who did anything at all, a sum is no normal figure and its variance not known: an arm in
 # which by chance nobody paid would have an interval of no width. Rare outcomes are read later than common ones.
-LEAST_OUTCOMES = 25
+LEAST_OUTCOMES, LEAST_OUTCOMES_A_SIDE = 50, 8
 
 # Everybody, as opposed to one segment.
 EVERYBODY = "all"
@@ -188,7 +188,8 @@ def _lift(strata: Sequence[Stratum], metric: str) -> Lift | None:
     users, controls = sum(pair[1].n for pair in parts), sum(pair[0].n for pair in parts)
     if min(users, controls) < LEAST_USERS:
         return None
-    if min(_outcomes([pair[side] for pair in parts]) for side in (0, 1)) < LEAST_OUTCOMES:
+    outcomes = [_outcomes([pair[side] for pair in parts]) for side in (0, 1)]
+    if sum(outcomes) < LEAST_OUTCOMES or min(outcomes) < LEAST_OUTCOMES_A_SIDE:
         return None
     effects = [compare(*cuped(*pair)) for pair in parts]
     sizes = np.array([pair[0].n + pair[1].n for pair in parts]) / (users + controls)
