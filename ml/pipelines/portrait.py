@@ -56,10 +56,13 @@ class Portrait:
         from ml.segmentation.figures import profile_data, profile_figure, scatter_figure
         from ml.value.figures import distribution_data, distribution_figure, gain_data, gain_figure
 
-        distribution, gain = distribution_data(scores), gain_data(scores)
+        # All payments of a warehouse are in one currency; landing refuses a second one.
+        currency = str(warehouse.scalar("select currency from raw.payments limit 1") or "")
+        values, gain = distribution_data(scores), gain_data(scores)
+        distribution = distribution_figure(values, currency=currency)
         pictures = [
-            Picture("value_distribution", "Value scores of the users", distribution_figure(distribution), distribution),
-            Picture("value_gain", "What inviting the best first brings", gain_figure(gain), gain),
+            Picture("value_distribution", "Value scores of the users", distribution, values),
+            Picture("value_gain", "What inviting the best first brings", gain_figure(gain, currency=currency), gain),
         ]
         if len(self._points) and profiles:
             points = self._points[["first", "second", "segment"]].reset_index(drop=True)

@@ -188,3 +188,21 @@ def test_a_closed_gate_leaves_the_old_targets_in_place(company: Company) -> None
     assert company.digest("marketing.targets") == before
     findings = company.count("audit.expectation_results", "not is_met and severity = 'critical'")
     assert findings == 1
+
+
+def test_another_definition_of_inactivity_goes_through_the_whole_chain(company: Company, messages) -> None:
+    """Users are scored, decided, checked and published by the chosen definition, and the difference is reported."""
+    company.write(small_company())
+    (company.folder / "rekindle.toml").write_text('[inactivity]\ndefinition = "rhythm"\n')
+    said = messages(company.run())
+    assert 'The setting is "rhythm".' in said
+    late = company.count("predictions.user_activity", "is_inactive_rhythm")
+    assert 0 < late != company.count("predictions.user_activity", "is_inactive_fixed")
+    for relation in ("predictions.user_scores", "predictions.decisions", "marketing.top_users"):
+        assert company.count(relation) == late
+    compared = company.warehouse.read_frame("select * from reporting.inactivity_definitions").set_index("definition")
+    assert compared.index[compared["is_chosen"]].tolist() == ["rhythm"]
+    assert compared.loc["rhythm", "inactive_users_count"] == late
+    assert compared.loc["rhythm", "added_users_count"] - compared.loc["rhythm", "removed_users_count"] == (
+        late - compared.loc["fixed", "inactive_users_count"]
+    )
