@@ -1,6 +1,7 @@
 """Stage: write what the champion says about every inactive user - scores, the best three events, segments."""
 
 from collections import Counter
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -12,6 +13,7 @@ from ml.pipelines.batches import ROWS_PER_BATCH
 from ml.pipelines.matrix import Prediction, UserPredictions, matrix_values
 from ml.pipelines.model import ScoringModel
 from ml.pipelines.portrait import Portrait
+from ml.response import reasons_in_words
 from ml.segmentation import SegmentProfile
 from ml.value import value_score
 from warehouse.door import Warehouse
@@ -49,6 +51,7 @@ def score_users(as_of_date: date, settings: Settings, *, rows_per_batch: int = R
             connection.execute(statement, key)
         for predicted in prediction.batches(rows_per_batch):
             values = matrix_values(predicted.matrix, settings)
+            predicted = explained(prediction, predicted, values)
             segments.add(predicted, values)
             evidence.update(
                 zip(predicted.matrix.events["event_type"], predicted.matrix.events["evidence"], strict=True)
@@ -80,6 +83,23 @@ def score_users(as_of_date: date, settings: Settings, *, rows_per_batch: int = R
     if folder is not None:
         details["pictures"] = str(folder)
     return StageReport("score_users", as_of_date, users + responses, tuple(messages), details)
+
+
+def explained(prediction: Prediction, predicted: UserPredictions, values: np.ndarray) -> UserPredictions:
+    """Say of every user who may be contacted, and whom some event adds value to, why the chance to return is so.
+
+    Only of those: the parts of a prediction cost fifty times the prediction, and nobody else can be chosen for value.
+    """
+    users = predicted.is_reachable & (values > 0).any(axis=1)
+    learner = prediction.model.returns.baseline_.learner
+    explanations = predicted.explanations.copy()
+    reasons = reasons_in_words(learner, prediction.model.with_worth(predicted.features[users]))
+    before = explanations[users]
+    explanations[users] = [
+        " ".join(filter(None, (note, reason and f"Return if left alone: {reason}."))) or None
+        for note, reason in zip(before, reasons, strict=True)
+    ]
+    return replace(predicted, explanations=explanations)
 
 
 def user_scores(predicted: UserPredictions, values: np.ndarray) -> pd.DataFrame:

@@ -31,6 +31,7 @@ from ml.response import (
     ResponseError,
     ReturnModel,
     RevenueModel,
+    importance_by_feature,
 )
 from ml.segmentation import UserSegmenter
 from ml.value import LifetimeValueModel
@@ -44,6 +45,8 @@ _THREADS = 2
 # What fits into memory and teaches as much as all there is: rows beyond these change nothing but the time it takes.
 MOST_EXAMPLES = 400_000
 _MOST_SEGMENTED = 100_000
+# So many features are ranked in the metrics of a version.
+_RANKED_FEATURES = 20
 _Model = TypeVar("_Model", bound=OutcomeModel)
 
 
@@ -178,6 +181,8 @@ def fit_scoring_model(
     parts: Mapping[str, OutcomeModel] = {"return": returns, "conversion": conversions, "revenue": revenues}
     for name, part in parts.items():
         metrics |= {f"{name}_{metric}": figure for metric, figure in part.metrics_.items()}
+        ranking = list(importance_by_feature(part.baseline_.learner).items())[:_RANKED_FEATURES]
+        metrics |= {f"{name}_importance/{feature}": share for feature, share in ranking}
     messages = tuple(message for part in parts.values() for message in part.messages_) + lifetime.messages_
     metrics |= {"influence_extra_rate": influence.extra_rate_, "influence_standard_error": influence.standard_error_}
     messages += (*activity.messages_, *influence.messages_, *moved)

@@ -2,6 +2,7 @@
 
 from ml.response.affinity import AffinityModel
 from ml.response.examples import Examples, ResponseError
+from ml.response.explanations import importance_by_feature, reasons_in_words
 from ml.response.outcome import ConversionModel, OutcomeModel, OutcomePrediction, ReturnModel, RevenueModel
 from ml.response.uplift import WORTH
 
@@ -15,4 +16,6 @@ __all__ = [
     "ResponseError",
     "ReturnModel",
     "RevenueModel",
+    "importance_by_feature",
+    "reasons_in_words",
 ]

@@ -87,6 +87,24 @@ class ForestLearner(FeatureLearner):
                 total[start : start + _CHUNK_ROWS] += self.value_[node]
         return total / len(self.roots_)
 
+    def path_changes(self, frame: pd.DataFrame) -> np.ndarray:
+        """Return how far each column moves the mean along the paths of a row, float64 of shape (rows, columns).
+
+        With the mean over the roots they add up to the prediction.
+        """
+        matrix = self._matrix(frame)
+        rows = np.arange(len(matrix))
+        changes = np.zeros(matrix.shape)
+        for root in self.roots_:
+            node = np.full(len(matrix), root)
+            for _ in range(_DEPTH):
+                asked = self.feature_[node]
+                child = np.where(matrix[rows, asked] <= self.threshold_[node], self.left_[node], self.right_[node])
+                # A leaf is its own child and changes nothing.
+                changes[rows, asked] += self.value_[child] - self.value_[node]
+                node = child
+        return changes / len(self.roots_)
+
     def importances(self) -> dict[str, float]:
         """Share of each column in the gain of the splits."""
         if self.is_constant_:

@@ -268,6 +268,12 @@ class BoostedLearner(FeatureLearner):
             return 1.0 / (1.0 + np.exp(-np.clip(raw, -30, 30)))
         return np.exp(np.clip(raw, -30, 30)) * self.unit_ if self.kind == "amount" else raw
 
+    def shap_values(self, frame: pd.DataFrame) -> np.ndarray:
+        """Return what each feature adds to the score of each row, float64 of shape (rows, features)."""
+        pool = self._pool(frame)
+        values = self.model_.get_feature_importance(pool, type="ShapValues", thread_count=self.thread_count)
+        return np.asarray(values)[:, :-1]
+
     def importances(self) -> dict[str, float]:
         """CatBoost's change of prediction by feature, as shares."""
         if self.is_constant_:
