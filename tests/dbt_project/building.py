@@ -20,7 +20,11 @@ from warehouse.settings import load_settings
 PROJECT = Path(__file__).parents[2] / "dbt_project"
 
 # What holds rows of its own: all a second build has to do. A full refresh drops views over tables, so it builds more.
-TABLES_ONLY = ("config.materialized:incremental", "config.materialized:table")
+TABLES_ONLY = tuple(
+    f"path:models/{layer},config.materialized:{kind}"
+    for layer in ("marts", "features")
+    for kind in ("incremental", "table")
+)
 ALL_BUT_STAGING = ("path:models/marts", "path:models/features")
 
 # What dbt builds and others read, with nothing in it that depends on when it was built.

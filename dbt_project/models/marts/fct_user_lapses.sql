@@ -1,9 +1,18 @@
 {{
     config(
-        materialized="table",
-        indexes=[{"columns": ["user_id", "inactive_from_date"], "unique": true}],
+        materialized="incremental",
+        incremental_strategy="replace_open",
+        unique_key="user_id",
+        on_schema_change="fail",
+        indexes=[
+            {"columns": ["user_id", "inactive_from_date"], "unique": true},
+            {"columns": ["draw_key", "user_id"]},
+        ],
     )
 }}
+
+{#- A lapse that ended before the days that are done again stays as it is. -#}
+{%- set redo_from = first_date_to_redo("last_activity_date", setting("late_arrival_days")) if is_incremental() %}
 
 with
 
@@ -16,6 +25,9 @@ users as (
 user_days as (
 
     select * from {{ ref("fct_user_days") }}
+    {%- if is_incremental() %}
+    where activity_date >= {{ redo_from }}
+    {%- endif %}
 
 ),
 
@@ -34,31 +46,30 @@ lapses_ended_by_a_return as (
 
 ),
 
-first_and_last_days as (
-
-    select
-        user_id,
-
-        max(activity_date) as last_activity_date,
-
-        min(first_activity_at) as first_activity_at
-
-    from user_days
-    group by user_id
-
-),
-
 -- Whoever was active may be in a lapse that goes on.
 lapses_going_on as (
 
     select
         user_id,
 
-        last_activity_date,
+        max(activity_date) as last_activity_date,
 
         cast(null as timestamp with time zone) as returned_at
 
-    from first_and_last_days
+    from user_days
+    group by user_id
+
+),
+
+first_days as (
+
+    select
+        user_id,
+
+        first_activity_at
+
+    from user_days
+    where days_since_previous_activity is null
 
 ),
 
@@ -70,11 +81,20 @@ lapses_before_the_first_activity as (
 
         cast(null as date) as last_activity_date,
 
-        first_and_last_days.first_activity_at as returned_at
+        first_days.first_activity_at as returned_at
 
     from users
-    left join first_and_last_days
-        on users.user_id = first_and_last_days.user_id
+    left join first_days
+        on users.user_id = first_days.user_id
+    {%- if is_incremental() %}
+    where
+        first_days.user_id is not null
+        or not exists (
+            select 1
+            from {{ this }} as known
+            where known.user_id = users.user_id
+        )
+    {%- endif %}
 
 ),
 
@@ -113,6 +133,8 @@ fct_user_lapses as (
 
     select
         user_id,
+
+        substr(md5(user_id), 1, 8) as draw_key,
 
         last_activity_date is not null as has_been_active,
 

@@ -7,6 +7,9 @@
     )
 }}
 
+{%- set largest_draw = [
+    setting("unexposed_examples_per_event") | int, setting("natural_examples_per_date") | int
+] | max %}
 {%- set redo_from = first_date_to_redo("as_of_date", example_redo_days()) if is_incremental() %}
 
 with
@@ -20,12 +23,6 @@ users as (
 exposures as (
 
     select * from {{ ref("fct_exposures") }}
-
-),
-
-lapses as (
-
-    select * from {{ ref("fct_user_lapses") }}
 
 ),
 
@@ -70,6 +67,8 @@ event_starts as (
         event_id,
         event_type,
 
+        substr(md5(event_id), 1, 8) as begin_key,
+
         min(exposed_date) as as_of_date,
 
         min(exposed_at) as reference_at
@@ -85,6 +84,8 @@ natural_dates as (
     select
         cast(null as text) as event_id,
         cast(null as text) as event_type,
+
+        substr(md5(cast(calendar.as_of_date as text)), 1, 8) as begin_key,
 
         calendar.as_of_date,
 
@@ -107,47 +108,60 @@ reference_points as (
 
 ),
 
-exposures_in_the_window as (
-
-    select distinct
-        exposures.user_id,
-        exposures.event_id
-
-    from exposures
-    inner join event_starts
-        on exposures.event_id = event_starts.event_id
-    where exposures.exposed_at < {{ days_after("event_starts.reference_at", setting("return_window_days")) }}
-
-),
-
+-- Everybody has a place on a circle (draw_key); each date begins somewhere on it and takes the first inactive users it
+-- meets, so that the draw costs by what is drawn, not by how many are inactive.
 inactive_users_not_exposed as (
 
     select
-        lapses.user_id,
+        drawn.user_id,
         reference_points.event_id,
 
         reference_points.event_type,
 
         row_number() over (
             partition by reference_points.event_id, reference_points.as_of_date
-            order by md5(lapses.user_id || coalesce(reference_points.event_id, '')), lapses.user_id
+            order by drawn.round_number, drawn.draw_key, drawn.user_id
         ) as draw_number,
 
         reference_points.as_of_date,
 
         reference_points.reference_at,
-        lapses.returned_at
+        drawn.returned_at
 
     from reference_points
-    inner join lapses
-        on
-            lapses.inactive_from_date <= reference_points.as_of_date
-            and (lapses.returned_at is null or lapses.returned_at >= reference_points.reference_at)
-    left join exposures_in_the_window
-        on
-            lapses.user_id = exposures_in_the_window.user_id
-            and reference_points.event_id = exposures_in_the_window.event_id
-    where exposures_in_the_window.user_id is null
+    cross join lateral (
+        {%- for round_number, side in [(1, ">="), (2, "<")] %}
+        (
+            select
+                lapses.user_id,
+
+                lapses.draw_key,
+                {{ round_number }} as round_number,
+
+                lapses.returned_at
+
+            from {{ ref("fct_user_lapses") }} as lapses
+            where
+                lapses.draw_key {{ side }} reference_points.begin_key
+                and lapses.inactive_from_date <= reference_points.as_of_date
+                and (lapses.returned_at is null or lapses.returned_at >= reference_points.reference_at)
+                and not exists (
+                    select 1
+                    from {{ ref("fct_exposures") }} as exposures
+                    where
+                        exposures.user_id = lapses.user_id
+                        and exposures.event_id = reference_points.event_id
+                        and exposures.exposed_at
+                        < {{ days_after("reference_points.reference_at", setting("return_window_days")) }}
+                )
+            order by lapses.draw_key, lapses.user_id
+            limit {{ largest_draw }}
+        )
+        {%- if not loop.last %}
+        union all
+        {%- endif %}
+        {%- endfor %}
+    ) as drawn
 
 ),
 

@@ -1,8 +1,10 @@
+{{ config(materialized="view") }}
+
 with
 
-due as (
+sums as (
 
-    {{ due_user_dates() }}
+    select * from {{ ref("user_sums_as_of_dates") }}
 
 ),
 
@@ -15,19 +17,19 @@ users as (
 feat_user_profile as (
 
     select
-        due.user_id,
+        sums.user_id,
 
         users.country,
         users.language,
         users.acquisition_channel,
 
-        cast(extract(year from due.as_of_date) - users.birth_year as integer) as age_years,
+        cast(extract(year from sums.as_of_date) - users.birth_year as integer) as age_years,
 
-        due.as_of_date
+        sums.as_of_date
 
-    from due
+    from sums
     inner join users
-        on due.user_id = users.user_id
+        on sums.user_id = users.user_id
 
 )
 

@@ -1,0 +1,16 @@
+{#-
+    Settings of the engine for one model that sorts or counts a whole history, in effect until its transaction ends.
+    Postgres cannot guess how many days users have, takes their number for small and would count in a hash table that
+    outgrows its memory; sorted rows are counted in half the time, and the next step wants them sorted.
+-#}
+{% macro settings_of_a_large_sort() -%}
+    {{ return(adapter.dispatch("settings_of_a_large_sort", "rekindle")()) }}
+{%- endmacro %}
+
+{% macro default__settings_of_a_large_sort() -%}
+    {{ return("") }}
+{%- endmacro %}
+
+{% macro postgres__settings_of_a_large_sort() -%}
+    {{ return("set local enable_hashagg = off; set local work_mem = '256MB';") }}
+{%- endmacro %}
