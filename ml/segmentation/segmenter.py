@@ -35,6 +35,8 @@ USERS_PER_SEGMENT = 10
 # Share of the best quality that may be given up to keep the segments that people know by name.
 _LOYALTY = 0.15
 _MAIN_FEATURES = 8
+# Among this many users of a segment, spread over all of them, there is one who is a good example.
+_EXAMPLE_USERS = 20_000
 _STATE_VERSION = 1
 
 
@@ -145,7 +147,8 @@ class UserSegmenter:
         ]
         spread = np.zeros(raw.shape[1])
         for column in range(raw.shape[1]):
-            values = raw[:, column][~np.isnan(raw[:, column])]
+            values = raw[:: len(raw) // _EXAMPLE_USERS + 1, column]
+            values = values[~np.isnan(values)]
             spread[column] = np.subtract(*np.quantile(values, [0.75, 0.25])) if values.size else 0.0
         profiles = []
         for position, name in enumerate(self.names_):
@@ -163,7 +166,9 @@ class UserSegmenter:
                     definition=self._definitions[position],
                     medians=medians,
                     typical={text: most_frequent(frame[text].iloc[inside]) for text in texts if len(inside)},
-                    example=example_in_words(raw[inside], spread, self.main_features_),
+                    example=example_in_words(
+                        raw[inside[:: len(inside) // _EXAMPLE_USERS + 1]], spread, self.main_features_
+                    ),
                     precision=float(self._precisions[position]),
                     coverage=float(self._coverages[position]),
                 )
