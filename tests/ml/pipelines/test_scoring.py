@@ -81,6 +81,12 @@ def test_a_chain_writes_scores_for_every_inactive_user(house: House) -> None:
     assert bonus["uplift"].mean() == pytest.approx(0.25, abs=0.1)
     assert (responses["uplift_low"] <= responses["uplift"]).all()
     assert any("never seen" in message for message in report.messages)
+    # In money, and to be compared across segments: what the planted chances and amounts come to, in each of them.
+    planted = 0.45 * (0.5 * 12.5 - 0.5) - 0.2 * 0.5 * 12.5 - 0.1
+    first = responses[responses["event_id"] == "event 0"].merge(users[["user_id", "segment"]], on="user_id")
+    by_segment = first.groupby("segment")["expected_value"].agg(["mean", "size"])
+    assert len(by_segment) > 1
+    assert by_segment.loc[by_segment["size"] >= 10, "mean"].between(0.5 * planted, 1.5 * planted).all(), by_segment
     segments = house.warehouse.read_frame("select * from predictions.segments")
     assert segments["size"].sum() == inactive
     assert segments["share"].sum() == pytest.approx(1.0)
