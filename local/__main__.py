@@ -1,4 +1,4 @@
-"""The program behind the Makefile: `python -m local run|stop|status|psql|dbt|reset`."""
+"""The program behind the Makefile: `python -m local run|stop|status|psql|dbt|power|self-test|reset`."""
 
 from __future__ import annotations
 
@@ -96,6 +96,22 @@ def _reset(options: argparse.Namespace, settings: Settings, installation: Instal
     return 0
 
 
+def _power(options: argparse.Namespace, settings: Settings, installation: Installation, terminal: Terminal) -> int:
+    from local.experiments import describe_power
+
+    control_share = settings.control_share if options.control_share is None else options.control_share
+    for line in describe_power(options.baseline, options.rise, options.users_a_day, control_share, settings):
+        terminal.line(line)
+    return 0
+
+
+def _self_test(options: argparse.Namespace, settings: Settings, installation: Installation, terminal: Terminal) -> int:
+    from local.experiments import self_test
+
+    terminal.line(self_test(settings, options.experiments))
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m local", description="Rekindle on one machine.")
     commands = parser.add_subparsers(required=True, metavar="command")
@@ -113,6 +129,15 @@ def _parser() -> argparse.ArgumentParser:
     dbt.add_argument("--as-of", default="", help="the date of the run; without it the last published one")
     dbt.add_argument("arguments", nargs=argparse.REMAINDER, help="what dbt is told, for example build --select marts")
     dbt.set_defaults(command=_dbt)
+    power = commands.add_parser("power", help="how many users and days a campaign needs")
+    power.add_argument("--baseline", type=float, required=True, help="share of users who return uninvited, as 0.1")
+    power.add_argument("--rise", type=float, required=True, help="rise of that share that is to be shown, as 0.02")
+    power.add_argument("--users-a-day", type=float, required=True, help="users a campaign chooses a day")
+    power.add_argument("--control-share", type=float, default=None, help="share held back; without it the setting")
+    power.set_defaults(command=_power)
+    self_test = commands.add_parser("self-test", help="experiments without a difference, on the warehouse's own users")
+    self_test.add_argument("--experiments", type=int, default=1000, help="how many")
+    self_test.set_defaults(command=_self_test)
     commands.add_parser("reset", help="stop everything and delete the state").set_defaults(command=_reset)
     return parser
 

@@ -28,6 +28,7 @@ from ml.experiments.power import (
     users_with_control_share,
 )
 from ml.experiments.readout import Arm, Comparison, Design, Metric, Readout, read_experiment
+from ml.experiments.self_test import SelfTest, run_self_test
 from ml.experiments.sequential import (
     compare_always_valid,
     compare_at_look,
@@ -64,6 +65,7 @@ __all__ = [
     "ProportionStatistic",
     "RatioStatistic",
     "Readout",
+    "SelfTest",
     "Split",
     "Stratum",
     "assign",
@@ -94,6 +96,7 @@ __all__ = [
     "policy_salt",
     "read_campaign",
     "read_experiment",
+    "run_self_test",
     "sample_ratio_p_value",
     "sequential_half_width",
     "smallest_visible_difference",

@@ -29,7 +29,7 @@ def timed(call: Callable[[], object]) -> tuple[float, object]:
 
 
 def sums() -> str:
-    """SQL that gives the sufficient statistics of each arm and metric with its figure from before."""
+    """SQL that gives the sufficient statistics of each arm and metric with its figure from before, in one pass."""
     parts = []
     for metric in METRICS:
         parts += [
@@ -72,6 +72,8 @@ def run(warehouse: Warehouse, users: int) -> None:
     """Assign and read `users` users."""
     with warehouse.transaction() as connection:
         connection.execute("set max_parallel_workers_per_gather = 2")
+        connection.execute("set jit = off")
+        connection.execute("set jit = off")
         connection.execute(
             f"create unlogged table users as select 'user ' || n as user_id from generate_series(1, {users}) as n"
         )
