@@ -63,6 +63,36 @@ def top_decile_lift(outcome: np.ndarray, prediction: np.ndarray, weight: np.ndar
     return float(np.average(outcome, weights=share) / np.average(outcome, weights=weight))
 
 
+def high_value_metrics(
+    outcome: np.ndarray, prediction: np.ndarray, weight: np.ndarray, worth: np.ndarray
+) -> dict[str, float]:
+    """Return how well high-value users who come back are found: the tenth of rows with the highest worth.
+
+    The tenth of them with the highest prediction is looked at: precision is the share of it that came back, recall the
+    share of all high-value users who came back that is in it. Nothing where nobody of them did, or worth is one figure.
+
+    Args:
+        outcome: 0 or 1, (rows,).
+        prediction: chance given by a model that has not seen the row, NaN where there is none, (rows,).
+        weight: weight of a row.
+        worth: money a return is expected to bring, (rows,).
+    """
+    known = np.isfinite(prediction) & np.isfinite(worth)
+    if not known.any() or np.ptp(worth[known]) == 0:
+        return {}
+    high = known & (worth >= np.quantile(worth[known], 0.9))
+    gained = float((weight * outcome)[high].sum())
+    if gained == 0:
+        return {}
+    chosen = high & (prediction >= np.quantile(prediction[high], 0.9))
+    found = float((weight * outcome)[chosen].sum())
+    return {
+        "high_value_base_rate": gained / float(weight[high].sum()),
+        "high_value_precision": found / float(weight[chosen].sum()),
+        "high_value_recall": found / gained,
+    }
+
+
 def expected_calibration_error(
     outcome: np.ndarray, prediction: np.ndarray, weight: np.ndarray, bins: int = 10
 ) -> float:

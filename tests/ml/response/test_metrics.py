@@ -7,6 +7,7 @@ from ml.response.metrics import (
     area_under_uplift,
     chance_metrics,
     expected_calibration_error,
+    high_value_metrics,
     qini,
     top_decile_lift,
     uplift_metrics,
@@ -33,6 +34,16 @@ def test_calibration_slope_finds_overconfidence() -> None:
     outcome = (draw.random(20_000) < 1 / (1 + np.exp(-logit))).astype(float)
     slope = chance_metrics(outcome, 1 / (1 + np.exp(-2 * logit)), np.ones(20_000))["calibration_slope"]
     assert slope == pytest.approx(0.5, abs=0.03)
+
+
+def test_high_value_users_who_come_back_are_counted_by_hand() -> None:
+    worth = np.array([1.0] * 90 + [9.0] * 10)
+    prediction = np.append(np.full(90, 0.9), np.linspace(0.1, 0.5, 10))
+    outcome = np.append(np.zeros(90), [0, 0, 0, 1, 0, 0, 0, 0, 0, 1.0])
+    found = high_value_metrics(outcome, prediction, np.ones(100), worth)
+    assert found == {"high_value_base_rate": 0.2, "high_value_precision": 1.0, "high_value_recall": 0.5}
+    assert high_value_metrics(outcome, prediction, np.ones(100), np.ones(100)) == {}
+    assert high_value_metrics(np.zeros(100), prediction, np.ones(100), worth) == {}
 
 
 def test_one_class_has_no_ranking_but_an_answer() -> None:
