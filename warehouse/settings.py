@@ -163,6 +163,7 @@ class Settings:
     event_lookahead_days: Annotated[int, Between(0, 3650)]
     retrain_after_days: Days
     tuning_trials: Annotated[int, Between(0, 1000)]
+    user_attributes: Annotated[tuple[str, ...], Worded("[a-z][a-z0-9_]*", "names of attributes such as loyalty_tier")]
     budget: Annotated[Decimal | None, Between(0, 10**15)]
     holdout_share: Share
     control_share: Share
@@ -216,8 +217,8 @@ class Settings:
         is_fixed = self.inactivity.definition == "fixed"
         return "features.feat_user_behaviour" if is_fixed else "predictions.user_activity"
 
-    def dbt_vars(self, as_of_date: date) -> dict[str, int | str]:
-        """Return the variables every dbt command gets: each key in days, and the date as YYYY-MM-DD."""
+    def dbt_vars(self, as_of_date: date) -> dict[str, int | str | list[str]]:
+        """Return the variables every dbt command gets: what SQL needs of the settings, and the date as YYYY-MM-DD."""
         return {
             "as_of_date": as_of_date.isoformat(),
             "inactive_after_days": self.inactive_after_days,
@@ -227,6 +228,7 @@ class Settings:
             "event_lookahead_days": self.event_lookahead_days,
             "revenue_quantile": str(self.experiments.revenue_quantile),
             "inactivity_definition": self.inactivity.definition,
+            "user_attributes": list(self.user_attributes),
         }
 
     def dbt_environment(self) -> dict[str, str]:

@@ -8,7 +8,7 @@ import numpy as np
 from ml.response.learned_effects import KINDS
 from ml.response.metrics import uplift_metrics
 from ml.response.selection import Comparison, clustered_mean, time_slices, user_folds
-from ml.response.shifts import MINIMUM_EACH_SIDE, Compared, inverse_link, link, type_effects, variance
+from ml.response.shifts import MINIMUM_EACH_SIDE, Compared, inverse_link, link, variance
 from ml.response.summary import FeatureSummary
 from ml.response.user_effects import fit_challenger, fit_effect_slopes, predict_groups, shift_of, typed
 
@@ -22,12 +22,10 @@ class Arbiter:
     compared: Compared
     summary: FeatureSummary
     matrix: np.ndarray
-    evidence: Mapping[str, str]
-    unknown: float
     thread_count: int
     random_state: int
 
-    def compare(self, challengers: tuple[str, ...]) -> tuple[Comparison | None, dict[str, float]]:
+    def compare(self, champion: str, challengers: tuple[str, ...]) -> tuple[Comparison | None, dict[str, float]]:
         """Return how the candidates did, and the uplift metrics of the one chosen."""
         examples = self.compared.examples
         slices = time_slices(examples.reference_days, later_share=0.15, last_share=0.15)
@@ -53,7 +51,7 @@ class Arbiter:
         if not judged.any():
             return None, {}
         losses = {name: _loss(self.compared, shifts["types"], shifts[name])[judged] for name in names}
-        comparison = _beaten_by_more_than_noise("slopes", losses, examples.user_ids[judged])
+        comparison = _beaten_by_more_than_noise(champion, losses, examples.user_ids[judged])
         if not examples.is_randomised[judged].all():
             return comparison, {}
         alone = self.compared.expected
@@ -74,11 +72,8 @@ class Arbiter:
     ) -> None:
         """Fill in what candidates that learned from `rows` say of `others`."""
         types_seen = self.compared.examples.event_types
-        _, types = type_effects("chance", self.compared, rows, self.evidence, self.unknown)
-        for name in np.unique(types_seen[others].astype(str)):
-            of_type = others & (types_seen == name)
-            shifts["types"][of_type] = types[name].effect if name in types else 0.0
-        offset, slopes = fit_effect_slopes(self.compared, self.summary, self.matrix, rows)
+        offset, slopes, levels = fit_effect_slopes(self.compared, self.summary, self.matrix, rows)
+        shifts["types"][others] = predict_groups(levels, self.matrix[others][:, :0], types_seen[others])[0]
         shifts["slopes"][others] = predict_groups(slopes, self.matrix[others], types_seen[others])[0]
         alone = inverse_link("chance", offset)
         for kind in challengers:

@@ -20,6 +20,7 @@ from ml.response.selection import (
     time_slices,
     user_folds,
 )
+from ml.response.shrunken import ShrunkenLearner
 from ml.response.tuning import tuned_boosting
 
 # With fewer rows or fewer of either outcome, features cannot be told from chance.
@@ -90,6 +91,7 @@ def candidates(
     seeds = {"thread_count": thread_count, "random_state": random_state}
     learners = [
         Learner(kind),
+        ShrunkenLearner(kind),
         LinearLearner(kind),
         MonotoneLearner(kind, boosting, **seeds),
         BoostedLearner(kind, boosting, **seeds),
@@ -158,7 +160,7 @@ def select_baseline(
     }
     compared = later & sample
     losses = {name: row_losses(kind, outcome[compared], predictions[name][compared]) for name in names}
-    comparison = simplest_within_one_standard_error(losses, names, users[compared], weight[compared])
+    comparison = simplest_within_one_standard_error(losses, names, users[compared], weight[compared], null=Learner.name)
     chosen = comparison.chosen
     if count == FOLDS:
         unseen = predictions[chosen]

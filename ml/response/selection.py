@@ -10,6 +10,7 @@ from ml.response.learners import SMALLEST_CHANCE, Kind
 
 # Users are split into so many parts; each part is predicted by models that saw the others.
 FOLDS = 4
+_TWO_SIDED_95 = 1.959964
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,8 @@ def simplest_within_one_standard_error(
     simplicity: Sequence[str],
     user_ids: np.ndarray,
     weight: np.ndarray | None = None,
+    *,
+    null: str | None = None,
 ) -> Comparison:
     """Choose among candidates by their losses on the same rows.
 
@@ -113,6 +116,8 @@ def simplest_within_one_standard_error(
         simplicity: names of the candidates, the simplest first.
         user_ids: who a row belongs to; rows of a user count as one draw.
         weight: weight of a row.
+        null: the candidate that says the same of everybody, if there is one: it stays unless the best beats it beyond
+            noise (1.96 standard errors), since among several candidates one is always better by chance.
 
     Source:
         Breiman et al., Classification and Regression Trees (1984), section 3.4.3: the one standard error rule; here on
@@ -126,5 +131,7 @@ def simplest_within_one_standard_error(
     for name in names:
         difference, error = clustered_mean(losses[name] - losses[best], user_ids, weight)
         differences[name], errors[name] = difference, 0.0 if name == best else error
-    chosen = next(name for name in names if differences[name] <= errors[name])
+    chosen = next(
+        name for name in names if differences[name] <= errors[name] * (_TWO_SIDED_95 if name == null else 1.0)
+    )
     return Comparison(chosen, means, differences, errors)

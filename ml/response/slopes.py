@@ -6,9 +6,9 @@
 that slopes which the rows do not speak for vanish, and a group with few rows follows the others. The posterior mean is
 what a decision that maximises expected value needs; the posterior spread gives the intervals.
 
-Sources: Laird and Ware (1982), Random-effects models for longitudinal data, for the model and EM; MacKay (1992),
-Bayesian interpolation, for the evidence; Breslow and Clayton (1993), Approximate inference in generalized linear mixed
-models, for the Laplace approximation on the log odds.
+Sources: Laird and Ware (1982), Random-effects models for longitudinal data, for the model; MacKay (1992), Bayesian
+interpolation, for the evidence and the steps towards it; Breslow and Clayton (1993), Approximate inference in
+generalized linear mixed models, for the Laplace approximation on the log odds.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,12 +19,14 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 _ROUNDS = 12
-_EM_STEPS = 15
-_FIRST_SPREAD = 0.1
-_SPREAD_BOUNDS = (1e-4, 1.0)
+_STEPS = 30
+_SMALLEST_SPREAD = 1e-4
+# All slopes of a block together move a usual row by at most about this much on the log odds, and by this to begin with.
+_LARGEST_BLOCK = 1.0
+_FIRST_BLOCK = 0.3
 # Rows are believed to move by at most this much on the log odds in one round: Newton steps from a far start overshoot.
 _LARGEST_STEP = 1.5
-_CONVERGED = 1e-3
+_CONVERGED = 1e-2
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class _Posterior:
     sums: np.ndarray
     sum_covariances: np.ndarray
     own_squares: np.ndarray
+    own_variances: np.ndarray
     evidence: float
 
 
@@ -90,6 +93,7 @@ def fit_slopes(
     groups: np.ndarray,
     blocks: Sequence[int],
     *,
+    weight: np.ndarray | None = None,
     has_own_slopes: bool = True,
 ) -> GroupedSlopes:
     """Fit the model of this module.
@@ -102,6 +106,7 @@ def fit_slopes(
             was exposed minus its chance to be, which keeps errors of the offset out of the effect.
         groups: name of each row's group, (rows,).
         blocks: for each column the block whose prior spread it shares.
+        weight: weight of each row, 1 on average, (rows,); all alike if left out.
         has_own_slopes: whether groups may differ.
     """
     names = tuple(sorted({str(name) for name in groups}))
@@ -112,18 +117,20 @@ def fit_slopes(
         parts = [design[rows] for rows in rows_of]
         # Block 0 is the intercept's.
         block_of = np.array([0, *(block + 1 for block in blocks)])
-        first = np.full(design.shape[1], _FIRST_SPREAD**2)
-        spreads = _Spreads(first, first.copy() if has_own_slopes else np.full(design.shape[1], 1e-12))
+        first = (_FIRST_BLOCK**2 / np.bincount(block_of))[block_of]
+        spreads = _Spreads(first, first if has_own_slopes else np.full(design.shape[1], 1e-12))
         linear = np.zeros(len(design))
         posterior = None
         for _ in range(_ROUNDS):
-            information, score = _quadratic(parts, rows_of, linear, offset, outcome, contrast)
-            for _ in range(_EM_STEPS):
+            information, score = _quadratic(parts, rows_of, linear, offset, outcome, contrast, weight)
+            for _ in range(_STEPS):
                 before = spreads
-                spreads = _updated(
-                    _solve(information, score, spreads), block_of, len(names), None if has_own_slopes else spreads.own
-                )
-                if np.allclose(np.log(before.common), np.log(spreads.common), atol=_CONVERGED):
+                known = _solve(information, score, spreads)
+                spreads = _updated(known, spreads, block_of, len(names), has_own_slopes)
+                changes = [
+                    np.log(new / old) for new, old in ((spreads.common, before.common), (spreads.own, before.own))
+                ]
+                if max(np.abs(change).max() for change in changes) < _CONVERGED:
                     break
             posterior = _solve(information, score, spreads)
             step = np.zeros(len(linear))
@@ -132,12 +139,18 @@ def fit_slopes(
             linear += np.clip(step, -_LARGEST_STEP, _LARGEST_STEP)
             if np.abs(step).max(initial=0.0) < _CONVERGED:
                 break
-    assert posterior is not None
-    unseen = posterior.common_covariance + np.diag(spreads.own)
+        assert posterior is not None
+        # Spreads are estimates, too: one that came out as nothing may well be something. For the errors, and for them
+        # alone, every block is allowed what a cautious person would not rule out.
+        doubted = _Spreads(
+            np.maximum(spreads.common, first), np.maximum(spreads.own, first) if has_own_slopes else spreads.own
+        )
+        doubts = _solve(information, score, doubted)
+    unseen = doubts.common_covariance + np.diag(doubted.own)
     return GroupedSlopes(
         names,
         _rounded(np.vstack([posterior.sums, posterior.common])),
-        _rounded(np.concatenate([posterior.sum_covariances, unseen[np.newaxis]])),
+        _rounded(np.concatenate([doubts.sum_covariances, unseen[np.newaxis]])),
         round(float(posterior.evidence), 6),
     )
 
@@ -154,11 +167,14 @@ def _quadratic(
     offset: np.ndarray,
     outcome: np.ndarray,
     contrast: np.ndarray,
+    row_weight: np.ndarray | None,
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """The log likelihood near the present slopes, by group: - s' information s / 2 + score' s."""
     chance = 1 / (1 + np.exp(-np.clip(offset + contrast * linear, -30, 30)))
     weight = chance * (1 - chance) * contrast**2
     target = contrast * (outcome - chance) + weight * linear
+    if row_weight is not None:
+        weight, target = weight * row_weight, target * row_weight
     information = [(part * weight[rows, np.newaxis]).T @ part for part, rows in zip(parts, rows_of, strict=True)]
     return information, [part.T @ target[rows] for part, rows in zip(parts, rows_of, strict=True)]
 
@@ -184,26 +200,35 @@ def _solve(information: Sequence[np.ndarray], score: Sequence[np.ndarray], sprea
     common = covariance @ towards
     evidence += 0.5 * float(towards @ common)
     evidence -= 0.5 * np.linalg.slogdet(identity + spreads.common[:, None] * pooled)[1]
-    sums, sum_covariances, squares = [], [], np.zeros(size)
+    sums, sum_covariances, squares, variances = [], [], np.zeros(size), np.zeros(size)
     for inverse, mix, vector in zip(inverses, mixes, score, strict=True):
         own = inverse @ vector - mix @ common
         rest = identity - mix
         sums.append(common + own)
         sum_covariances.append(inverse + rest @ covariance @ rest.T)
-        squares += own**2 + np.diag(inverse) + np.einsum("ij,jk,ik->i", mix, covariance, mix)
-    return _Posterior(common, covariance, np.array(sums), np.array(sum_covariances), squares, float(evidence))
+        squares += own**2
+        variances += np.diag(inverse) + ((mix @ covariance) * mix).sum(axis=1)
+    return _Posterior(common, covariance, np.array(sums), np.array(sum_covariances), squares, variances, evidence)
 
 
-def _updated(posterior: _Posterior, block_of: np.ndarray, groups: int, fixed_own: np.ndarray | None) -> _Spreads:
-    """One EM step: the spread of a block is the mean square of its slopes."""
-    sizes = np.bincount(block_of)[block_of]
+def _updated(posterior: _Posterior, spreads: _Spreads, block_of: np.ndarray, groups: int, has_own: bool) -> _Spreads:
+    """One step towards the spreads with the highest evidence: squares of a block's slopes over how many it determines.
 
-    def block_means(squares: np.ndarray) -> np.ndarray:
-        means = np.bincount(block_of, weights=squares)[block_of] / sizes
-        return np.asarray(np.clip(means, _SPREAD_BOUNDS[0] ** 2, _SPREAD_BOUNDS[1] ** 2))
+    The one slope added to the latter is what a prior that is flat in the standard deviation asks for: it keeps few rows
+    from claiming large spreads.
+    """
+    sizes = np.bincount(block_of)
 
-    common = block_means(posterior.common**2 + np.diag(posterior.common_covariance))
-    return _Spreads(common, block_means(posterior.own_squares / groups) if fixed_own is None else fixed_own)
+    def step(squares: np.ndarray, variances: np.ndarray, before: np.ndarray, count: int) -> np.ndarray:
+        determined = np.bincount(block_of, weights=count - variances / before)
+        found = np.bincount(block_of, weights=squares) / (np.maximum(determined, 0.0) + 1.0)
+        largest = _LARGEST_BLOCK**2 / sizes
+        return np.asarray(np.clip(found, _SMALLEST_SPREAD**2, largest)[block_of])
+
+    common = step(posterior.common**2, np.diag(posterior.common_covariance), spreads.common, 1)
+    if not has_own:
+        return _Spreads(common, spreads.own)
+    return _Spreads(common, step(posterior.own_squares, posterior.own_variances, spreads.own, groups))
 
 
 def _rounded(values: np.ndarray) -> np.ndarray:

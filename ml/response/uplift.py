@@ -5,9 +5,10 @@ an intercept and slopes along few columns that sum up the features, in part comm
 own, each shrunk by how much the data say such slopes spread. The row's chance without the event comes from the
 baseline; an error in it does not turn into an effect, because exposure is centred at its chance.
 
-"none" is kept unless the evidence for effects outweighs it clearly. Then the posterior mean is used as it is: shrunk
-means are better in expectation than zero, however uncertain. S-, T-, X- and DR-learners take over only where later rows
-of other users show them to be better beyond noise. docs/methods/response.md has the reasons.
+Means by type without slopes are taken where slopes do not explain more, and "none" is kept unless the evidence for
+effects outweighs it clearly. Then the posterior mean is used as it is: shrunk means are better in expectation than
+zero, however uncertain. S-, T-, X- and DR-learners take over only where later rows of other users show them to be
+better beyond noise. docs/methods/response.md has the reasons.
 """
 
 from collections.abc import Mapping
@@ -52,7 +53,9 @@ MINIMUM_FOR_SLOPES = 300
 MINIMUM_FOR_CHALLENGERS = 3000
 # Log evidence by which effects must outweigh "none": with treatment shuffled fewer than 5 % of data sets exceed it
 # (measured in tests/ml/response/test_shuffled_treatment.py).
-EVIDENCE_NEEDED = 3.0
+EVIDENCE_NEEDED = 3.5
+# And by which differences between users must outweigh one mean a type.
+EVIDENCE_FOR_SLOPES = 1.0
 # Feature with the money a user is expected to bring once back: effects may vary with it on their own terms.
 WORTH = "expected_money_if_back"
 _LARGEST_SHIFT = 3.0
@@ -113,6 +116,8 @@ class UpliftModel:
             error = np.maximum(error, mean.standard_error)
         if self.chosen == "none":
             shift = np.zeros(rows)
+        elif self.chosen == "types":
+            shift, _ = users.levels.predict(matrix[:, :0], event_type)
         elif users.challenger is not None:
             shift = shift_of(expected, users.challenger.predict(typed(matrix, np.full(rows, event_type))))
         return Shift(np.clip(shift, -_LARGEST_SHIFT, _LARGEST_SHIFT), error, evidence)
@@ -192,18 +197,19 @@ def fit_uplift(
     summary = FeatureSummary((AFFINITY, WORTH))
     matrix = summary.fit_matrix(frame, leave_out=(EVENT_TYPE,))
     every = np.ones(len(usable), dtype=bool)
-    offset, slopes = fit_effect_slopes(compared, summary, matrix, every)
+    offset, slopes, levels = fit_effect_slopes(compared, summary, matrix, every)
     shift, _ = predict_groups(slopes, matrix, usable.event_types)
-    users = UserEffects(summary, slopes, round(float(shift.std()), 9), None)
-    if slopes.evidence < EVIDENCE_NEEDED:
+    users = UserEffects(summary, slopes, levels, round(float(shift.std()), 9), None)
+    if max(slopes.evidence, levels.evidence) < EVIDENCE_NEEDED:
         return UpliftModel("none", pooled, types, users, None)
-    judged = Arbiter(compared, summary, matrix, evidence, unknown, thread_count, random_state)
+    judged = Arbiter(compared, summary, matrix, thread_count, random_state)
     randomised = usable.is_exposed[usable.is_randomised]
     is_enough = min(randomised.sum(), (~randomised).sum()) >= MINIMUM_FOR_CHALLENGERS
     challengers = KINDS if is_enough else ()
-    comparison, metrics = judged.compare(challengers)
+    champion = "slopes" if slopes.evidence > levels.evidence + EVIDENCE_FOR_SLOPES else "types"
+    comparison, metrics = judged.compare(champion, challengers)
     if comparison is not None and comparison.chosen in challengers:
         rows = inverse_link("chance", offset)
         challenger = fit_challenger(comparison.chosen, compared, rows, matrix, every, thread_count, random_state)
-        users = UserEffects(summary, slopes, users.unexplained, challenger)
-    return UpliftModel(comparison.chosen if comparison else "slopes", pooled, types, users, comparison, metrics)
+        users = replace(users, challenger=challenger)
+    return UpliftModel(comparison.chosen if comparison else champion, pooled, types, users, comparison, metrics)

@@ -22,7 +22,8 @@ class UserEffects:
 
     Attributes:
         summary: columns that the slopes and the challenger look at.
-        slopes: posterior of the slopes.
+        slopes: posterior of the slopes, which also gives the errors of all.
+        levels: posterior of a model without slopes: a mean for each type.
         unexplained: spread between users that no feature shows, on the link. It cannot be measured: nobody is both
             invited and left alone. It is taken to be as large as the spread that the features do show.
         challenger: a learner that is used in place of the slopes' means.
@@ -30,6 +31,7 @@ class UserEffects:
 
     summary: FeatureSummary
     slopes: GroupedSlopes
+    levels: GroupedSlopes
     unexplained: float
     challenger: LearnedEffect | None
 
@@ -38,6 +40,7 @@ class UserEffects:
         return {
             "summary": self.summary.to_state(),
             "slopes": self.slopes.to_state(),
+            "levels": self.levels.to_state(),
             "unexplained": self.unexplained,
             "challenger": None if self.challenger is None else self.challenger.to_state(),
         }
@@ -49,6 +52,7 @@ class UserEffects:
         return cls(
             FeatureSummary.from_state(state["summary"]),
             GroupedSlopes.from_state(state["slopes"]),
+            GroupedSlopes.from_state(state["levels"]),
             float(state["unexplained"]),
             None if challenger is None else LearnedEffect.from_state(challenger),
         )
@@ -68,8 +72,12 @@ def shift_of(expected: np.ndarray, difference: np.ndarray) -> np.ndarray:
 
 def fit_effect_slopes(
     compared: Compared, summary: FeatureSummary, matrix: np.ndarray, rows: np.ndarray
-) -> tuple[np.ndarray, GroupedSlopes]:
-    """Return log odds of every row over both arms, and the slopes of the effect, learned from some rows (a mask)."""
+) -> tuple[np.ndarray, GroupedSlopes, GroupedSlopes]:
+    """Learn the effect from some rows (a mask).
+
+    Returns:
+        log odds of every row over both arms, the slopes of the effect, and a model of the effect without slopes.
+    """
     examples, blocks = compared.examples, summary.blocks()
     start = link("chance", compared.expected)
     # What the baseline misses among these rows, in either arm: without it, it would be noise of the effects.
@@ -84,15 +92,8 @@ def fit_effect_slopes(
     )
     offset = start + missed.predict(matrix, "")[0]
     contrast = examples.is_exposed - compared.propensity
-    slopes = fit_slopes(
-        matrix[rows],
-        offset[rows],
-        examples.outcome[rows],
-        contrast[rows],
-        examples.event_types[rows].astype(str),
-        blocks,
-    )
-    return offset, slopes
+    learned = (offset[rows], examples.outcome[rows], contrast[rows], examples.event_types[rows].astype(str))
+    return offset, fit_slopes(matrix[rows], *learned, blocks), fit_slopes(matrix[rows][:, :0], *learned, ())
 
 
 def predict_groups(slopes: GroupedSlopes, matrix: np.ndarray, types: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

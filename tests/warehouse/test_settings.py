@@ -59,6 +59,14 @@ def test_the_data_folder_overrides_what_it_names(tmp_path: Path) -> None:
     assert settings.source_folder == folder
 
 
+def test_attributes_of_users_become_features_by_name(tmp_path: Path) -> None:
+    assert load_settings().dbt_vars(date(2018, 1, 2))["user_attributes"] == []
+    settings = load_settings(folder_with(tmp_path, 'user_attributes = ["loyalty_tier", "shop"]\n'))
+    assert settings.dbt_vars(date(2018, 1, 2))["user_attributes"] == ["loyalty_tier", "shop"]
+    with pytest.raises(SettingsError, match="a list of names of attributes"):
+        load_settings(folder_with(tmp_path, 'user_attributes = ["tier\'; drop table raw.users"]\n'))
+
+
 def test_the_definition_of_inactivity_says_where_to_look(tmp_path: Path) -> None:
     assert load_settings().activity_relation == "features.feat_user_behaviour"
     settings = load_settings(folder_with(tmp_path, "[inactivity]\ndefinition = 'rhythm'\n"))

@@ -30,6 +30,8 @@ DEFAULT_AS_OF = AS_OF_DATE
 DEFAULT_PLAYERS = 20_000
 DEFAULT_SEED = 1
 DEFAULT_VARIANT = "slopes"
+#: Settings of the world's own: the class that players chose is no column of the contract.
+_SETTINGS = 'user_attributes = ["class"]\n'
 
 _Writers = Mapping[str, pq.ParquetWriter]
 
@@ -75,6 +77,7 @@ def write_source(
     folder.mkdir(parents=True, exist_ok=True)
     if truth_folder is not None:
         truth_folder.mkdir(parents=True, exist_ok=True)
+    (folder / "rekindle.toml").write_text(_SETTINGS, encoding="utf-8")
     campaigns = plan_campaigns(random_state=_stream(seed, 0))
     with ExitStack() as stack:
         source = _open(stack, folder, SCHEMAS)

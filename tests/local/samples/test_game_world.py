@@ -139,7 +139,7 @@ def test_the_truth_covers_every_inactive_player_and_lies_outside_the_source(worl
     assert not sources & {"channels.parquet", "players.parquet"}
     with pytest.raises(ValueError, match="must not lie where the product reads"):
         game_world.write_source(tmp_path, players=10, truth_folder=tmp_path / "truth")
-    columns = {name for path in (world / "source").iterdir() for name in pq.read_schema(path).names}
+    columns = {name for path in (world / "source").glob("*.parquet") for name in pq.read_schema(path).names}
     assert not columns & {"attachment", "competitiveness", "p_return", "p_return_if_reached"}
     seen = scalar(
         world,
