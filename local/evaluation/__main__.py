@@ -22,9 +22,10 @@ _TITLES = {
 def describe(evaluation: Evaluation) -> str:
     """Lay an evaluation out for a person."""
     world = evaluation.world
+    tuned = world.was_tuned_on
     lines = [
         f"{world.variant}, {world.players:,} players, seed {world.seed}: {evaluation.users:,} inactive, "
-        f"{evaluation.contacts:,} invited by Rekindle",
+        f"{evaluation.contacts:,} invited by Rekindle" + (" (methods were tuned on this world)" if tuned else ""),
         f"{'plan':<46}{'true value':>12}{'of attainable':>15}",
     ]
     for plan in _PLANS:
@@ -34,8 +35,12 @@ def describe(evaluation: Evaluation) -> str:
     lines.append(
         f"Rekindle expects {evaluation.expected:,.2f}. Chance to return if not contacted: calibration error "
         f"{evaluation.calibration_error:.4f}, correlation with the truth {evaluation.return_correlation:.2f}; "
-        f"uplift: {evaluation.uplift_correlation:.2f}."
+        f"uplift: {evaluation.uplift_correlation:.2f}; {evaluation.interval_coverage:.0%} of the true uplifts lie in "
+        "their 95 % intervals."
     )
+    if evaluation.segment_calibration_errors:
+        worst = max(evaluation.segment_calibration_errors.items(), key=lambda item: item[1])
+        lines.append(f"Calibration error in the worst segment ({worst[0]}): {worst[1]:.4f}.")
     lines.append("Seconds: " + ", ".join(f"{stage} {seconds:.0f}" for stage, seconds in evaluation.seconds.items()))
     return "\n".join(lines)
 

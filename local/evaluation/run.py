@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,6 +33,7 @@ from ml.pipelines.decisions import decide
 from ml.pipelines.matrix import UserPredictions, matrix_values, predict_users
 from ml.pipelines.population import read_population
 from ml.pipelines.reading import TrainingRows, read_event_features, read_training_rows
+from ml.pipelines.train import MOST_EXAMPLES
 from warehouse.door import Warehouse
 from warehouse.migrations import migrate
 from warehouse.settings import Settings, load_settings
@@ -39,6 +41,14 @@ from warehouse.settings import Settings, load_settings
 #: What the product does, up to the figures that its decisions rest on. The tests of the features have their own place.
 _STAGES = ("land_source", "build_features", "train_models", "score_users")
 _RANDOM_DRAWS = 20
+_SMALLEST_SEGMENT = 200
+#: Worlds on which methods and settings were tried out; what they say of others counts, what they say of these less.
+TUNED_ON = (
+    ("slopes", 20_000, 1),
+    ("annoyed", 20_000, 1),
+    ("nothing", 20_000, 1),
+    ("thresholds", 20_000, 11),
+)
 
 
 @dataclass(frozen=True)
@@ -53,6 +63,11 @@ class World:
     def name(self) -> str:
         """A name fit for a folder and a database."""
         return f"{self.variant}_{self.players}_{self.seed}"
+
+    @property
+    def was_tuned_on(self) -> bool:
+        """Whether the product's methods were tried out on this very world."""
+        return (self.variant, self.players, self.seed) in TUNED_ON
 
 
 @dataclass(frozen=True)
@@ -69,6 +84,8 @@ class Evaluation:
         expected: what the product expects its choice to be worth.
         users: inactive users.
         calibration_error: expected calibration error of P(return) if not contacted against the truth.
+        segment_calibration_errors: the same within each segment of at least 200 users.
+        interval_coverage: share of reachable users and open events whose true uplift lies in the 95 % interval.
         return_correlation, uplift_correlation: with the truth, over users (and events).
         seconds: seconds by stage.
         notes: what the stages reported.
@@ -86,6 +103,8 @@ class Evaluation:
     expected: float
     users: int
     calibration_error: float
+    segment_calibration_errors: dict[str, float]
+    interval_coverage: float
     return_correlation: float
     uplift_correlation: float
     seconds: dict[str, float]
@@ -154,14 +173,19 @@ def compare_plans(
     alike = replace(rules, holdout_share=0.0, control_share=0.0, exploration_share=0.0, rule_share=0.0)
     product = positions(decide(matrix, values, population, alike).frame)
     count = int((product != NOBODY).sum()) or len(product) // 10
-    past = _past_examples(read_training_rows(warehouse, as_of_date))
+    past = _past_examples(read_training_rows(warehouse, as_of_date, most=MOST_EXAMPLES))
     features, events = predictions.features, matrix.events
     towards = {
         str(kind): features.join(read_event_features(warehouse, as_of_date, str(kind), features.index))
         for kind in events["event_type"].unique()
     }
     analyst, _ = analyst_plan(past, features, events, board)
-    attainable = attainable_values([towards[str(kind)] for kind in events["event_type"]], best_values)
+    attainable = np.zeros(best_values.shape)
+    # Of a full event nothing needs to be known.
+    open_places = np.flatnonzero(board.capacities > 0)
+    attainable[:, open_places] = attainable_values(
+        [towards[str(events["event_type"].iloc[place])] for place in open_places], best_values[:, open_places]
+    )
     draw = np.random.default_rng(world.seed)
     return Evaluation(
         world=world,
@@ -185,22 +209,35 @@ def compare_plans(
     )
 
 
-def _figures(predictions: UserPredictions, truth: WorldTruth, channel: np.ndarray) -> dict[str, float]:
+def _figures(predictions: UserPredictions, truth: WorldTruth, channel: np.ndarray) -> dict[str, Any]:
     """How close the product's chances come to the true ones."""
     known, matrix = truth.is_known, predictions.matrix
     alone, true_alone = matrix.p_return_if_not_contacted[known], truth.returns_alone[known, 0]
     reach = np.array([truth.reach.get(name, 0.0) for name in channel])[:, None]
     true_uplift = (reach * (truth.returns - truth.returns_alone))[known]
     uplift = (matrix.p_return - matrix.p_return_if_not_contacted[:, None])[known]
-    tenth = np.array_split(np.argsort(alone, kind="stable"), 10)
-    errors = [abs(alone[rows].mean() - true_alone[rows].mean()) * len(rows) for rows in tenth]
+    segments = predictions.segments[known]
     reachable = reach[known, 0] > 0
+    assert matrix.uplift_low is not None
+    assert matrix.uplift_high is not None
+    held = (matrix.uplift_low[known] <= true_uplift) & (true_uplift <= matrix.uplift_high[known])
 
     def correlation(left: np.ndarray, right: np.ndarray) -> float:
         return float(np.corrcoef(left.ravel(), right.ravel())[0, 1]) if left.std() * right.std() > 0 else 0.0
 
+    def calibration_error(rows: np.ndarray) -> float:
+        """Mean distance of predicted and true chances over tenths by prediction."""
+        tenths = np.array_split(rows[np.argsort(alone[rows], kind="stable")], 10)
+        errors = [abs(alone[tenth].mean() - true_alone[tenth].mean()) * len(tenth) for tenth in tenths if len(tenth)]
+        return float(sum(errors) / len(rows))
+
+    members = {str(name): np.flatnonzero(segments == name) for name in np.unique(segments.astype(str))}
     return {
-        "calibration_error": float(sum(errors) / len(alone)),
+        "calibration_error": calibration_error(np.arange(len(alone))),
+        "segment_calibration_errors": {
+            name: calibration_error(rows) for name, rows in members.items() if len(rows) >= _SMALLEST_SEGMENT
+        },
+        "interval_coverage": float(held[reachable].mean()) if reachable.any() else float("nan"),
         "return_correlation": correlation(alone, true_alone),
         "uplift_correlation": correlation(uplift[reachable], true_uplift[reachable]),
     }

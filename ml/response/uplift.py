@@ -190,12 +190,12 @@ def fit_uplift(
         if name not in types:
             types[name] = TypeEffect(pooled.effect, unknown, "insufficient", *count_sides(examples, name))
     sides = min(int(usable.is_exposed.sum()), int((~usable.is_exposed).sum()))
-    # Money after a return is too noisy, and returns too few, to tell whose payments an event moves more.
-    if kind != "chance" or sides < MINIMUM_FOR_SLOPES:
+    # Money after a return is too noisy to tell whose payments an event moves more.
+    if kind != "chance":
         chosen = "types" if are_effects_shown(kind, compared, evidence) else "none"
         return UpliftModel(chosen, pooled, types, None, None)
     summary = FeatureSummary((AFFINITY, WORTH))
-    matrix = summary.fit_matrix(frame, leave_out=(EVENT_TYPE,))
+    matrix = summary.fit_matrix(frame if sides >= MINIMUM_FOR_SLOPES else frame[[EVENT_TYPE]], (EVENT_TYPE,))
     every = np.ones(len(usable), dtype=bool)
     offset, slopes, levels = fit_effect_slopes(compared, summary, matrix, every)
     shift, _ = predict_groups(slopes, matrix, usable.event_types)

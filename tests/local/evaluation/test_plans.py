@@ -1,6 +1,7 @@
 """Plans beside the product's: they keep the limits, and know as much as they are meant to know."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +127,8 @@ def test_an_evaluation_can_be_read_by_people_and_programs() -> None:
         expected=9.0,
         users=100,
         calibration_error=0.01,
+        segment_calibration_errors={"Newcomers": 0.02},
+        interval_coverage=0.94,
         return_correlation=0.5,
         uplift_correlation=0.4,
         seconds={"train_models": 3.2},
@@ -134,4 +137,8 @@ def test_an_evaluation_can_be_read_by_people_and_programs() -> None:
     text = describe(evaluation)
     assert "slopes, 20,000 players, seed 1" in text
     assert "80%" in text
+    assert "94% of the true uplifts" in text
+    assert "worst segment (Newcomers): 0.0200" in text
+    assert "tuned on this world" in text
+    assert "tuned on this world" not in describe(replace(evaluation, world=World("slopes", 20_000, 12)))
     assert json.loads(evaluation.to_json())["world"]["variant"] == "slopes"
