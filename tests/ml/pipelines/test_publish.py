@@ -5,13 +5,14 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from threading import Event, Thread
 
+import psycopg
 import pytest
 
 from ml.pipelines.publish import PublishError, publish_targets
 from ml.value import rank_users
 from warehouse.consents import record_consent, suppress_user
 from warehouse.door import Warehouse
-from warehouse.settings import Settings
+from warehouse.settings import Settings, connection_parameters
 
 FIRST, SECOND = date(2018, 1, 2), date(2018, 1, 9)
 
@@ -123,6 +124,22 @@ def test_who_withdrew_or_was_suppressed_since_the_plan_is_left_out_and_told(
     assert predicted.scalar("select dropped from marketing.publications") == 2
     assert predicted.scalar("select count(*) from experiments.invitations") == 148
     assert [row[2] for row in published(predicted)] == list(range(1, 149))
+
+
+def test_the_pipeline_role_is_enough_to_publish(predicted: Warehouse, settings: Settings) -> None:
+    predict(predicted, FIRST, version="a")
+    with predicted.connect() as connection:
+        connection.execute("drop role if exists nightly")
+        connection.execute("create role nightly login password 'nightly' in role rekindle_pipeline")
+        connection.commit()
+    owner = connection_parameters(settings.warehouse_url)
+    url = f"postgresql://nightly:nightly@{owner['host']}:{owner['port']}/{owner['dbname']}"
+    try:
+        assert publish_targets(FIRST, replace(settings, warehouse_url=url)).rows == 150
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            Warehouse(url).execute("insert into privacy.consent_acts (user_id) values ('user 1')")
+    finally:
+        predicted.execute("drop role nightly")
 
 
 def test_plans_published_one_after_the_other_never_pass_the_cap(predicted: Warehouse, settings: Settings) -> None:
