@@ -15,7 +15,7 @@
     from generate_series(
         (
             select
-                ceil(
+                cast(ceil(
                     (
                         {%- if redo_from %}
                         greatest(min(inactive_from_date), {{ redo_from }})
@@ -24,10 +24,10 @@
                         {%- endif %}
                         - cast('1970-01-01' as date)
                     ) / 28.0
-                )
+                ) as bigint)
             from {{ ref("fct_user_lapses") }}
             where has_been_active
         ),
-        ceil(({{ as_of_date() }} - cast('1970-01-01' as date)) / 28.0) - 1
+        cast(ceil(({{ as_of_date() }} - cast('1970-01-01' as date)) / 28.0) as bigint) - 1
     ) as step (number)
 {%- endmacro %}

@@ -46,42 +46,37 @@ acts_known as (
 
 ),
 
--- Who refused with Rekindle itself is asked again by nobody but themselves: an import lifts no such refusal.
-refused_themselves as (
+-- Who refused with Rekindle itself is asked again by nobody but themselves: an import lifts no such refusal. It is
+-- looked for among the acts of the same user and channel: for a join of ranked rows all pairs would be compared.
+acts_and_refusals as (
 
     select
-        user_id,
+        *,
 
-        channel
+        max(
+            case when source = 'user' and act_number_of_source = 1 and not is_granted then 1 else 0 end
+        ) over (partition by user_id, channel) = 1 as has_refused_here
 
     from acts_known
-    where
-        source = 'user'
-        and act_number_of_source = 1
-        and not is_granted
 
 ),
 
 eligible_user_channels as (
 
     select
-        acts_known.user_id,
+        acts_and_refusals.user_id,
 
-        acts_known.channel,
+        acts_and_refusals.channel,
 
         {{ as_of_date() }} as as_of_date
 
-    from acts_known
+    from acts_and_refusals
     inner join users
-        on acts_known.user_id = users.user_id
-    left join refused_themselves
-        on
-            acts_known.user_id = refused_themselves.user_id
-            and acts_known.channel = refused_themselves.channel
+        on acts_and_refusals.user_id = users.user_id
     where
-        acts_known.act_number = 1
-        and acts_known.is_granted
-        and refused_themselves.user_id is null
+        acts_and_refusals.act_number = 1
+        and acts_and_refusals.is_granted
+        and not acts_and_refusals.has_refused_here
         and users.registered_at < {{ as_of_at() }}
 
 )
