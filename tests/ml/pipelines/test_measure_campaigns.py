@@ -129,10 +129,24 @@ def write(warehouse: Warehouse, users: pd.DataFrame) -> None:
             "holdout_share": 0.0,
         }
     )
-    invited = assignments.loc[assignments["arm"] != "none", ["as_of_date", "user_id", "event_id"]]
+    invited = assignments.loc[
+        ~assignments["arm"].isin(["none", "outside", "holdout"]), ["as_of_date", "user_id", "event_id"]
+    ]
     people = users[["user_id"]].assign(registered_at=registered, _batch_id="b")
     publications = pd.DataFrame({"as_of_date": [PLANNED], "targets": [1], "sha256": ["x"]})
     frames = {"raw.users": people, "raw.sessions": sessions, "raw.payments": payments, "raw.events": events}
+    # Half of those whom the company drew itself are held out of everything that Rekindle does.
+    programme = pd.DataFrame(
+        {
+            "as_of_date": PLANNED,
+            "user_id": theirs["user_id"],
+            "arm": np.where(theirs["is_treated"], "outside", "holdout"),
+            "segment": theirs["segment"],
+            "period": 1,
+            "holdout_share": 0.5,
+        }
+    )
+    assignments = pd.concat([assignments, programme])
     frames |= {"raw.exposures": exposures, "experiments.assignments": assignments}
     frames |= {"experiments.invitations": invited.assign(channel="email"), "marketing.publications": publications}
     with warehouse.transaction() as connection:
@@ -142,7 +156,7 @@ def write(warehouse: Warehouse, users: pd.DataFrame) -> None:
         connection.execute(
             "insert into experiments.assignments (as_of_date, user_id, policy, arm, event_id, segment, period, "
             "holdout_share, propensity) select date '2026-01-05', user_id, policy, 'none', 'never', segment, 1, 0, 0.5 "
-            "from experiments.assignments"
+            "from experiments.assignments where event_id is not null"
         )
 
 
@@ -161,10 +175,10 @@ def test_sums_arms_lifts_and_money_are_those_of_the_rows(
 ) -> None:
     fixed = replace(measured, experiments=replace(measured.experiments, design="fixed", revenue_quantile=1.0))
     report = measure_campaigns(RUN, fixed)
-    assert report.rows == 3
+    assert report.rows == 4
     shown = performance(module_warehouse)
-    assert set(shown.index.get_level_values("campaign_id")) == {"good", "bad", "theirs"}
-    for (campaign, _, arm), row in shown.iterrows():
+    assert set(shown.index.get_level_values("campaign_id")) == {"good", "bad", "theirs", "programme:1"}
+    for (campaign, _, arm), row in shown.drop(index="programme:1").iterrows():
         of_event = users["event_id"] == campaign
         mine = users[of_event & (users["is_treated"] == (arm not in ("none", "control")))]
         if arm not in ("none", "treated", "control"):
@@ -203,6 +217,8 @@ def test_the_decision_is_told_in_words_and_harm_stops_the_event(
     assert said.loc["bad", "action"] == "stop_for_harm"
     assert said.loc["bad", "decision"].endswith("Stop for harm: invite nobody any more.")
     assert report.messages[0].startswith("bad: ")
+    assert said.loc["programme:1", "decision"].startswith("The programme arm returned ")
+    assert " points more than the holdout, between " in said.loc["programme:1", "decision"]
     stopped = module_warehouse.read_frame(STOPPED, {"as_of_date": RUN + timedelta(days=1)})
     assert stopped["campaign_id"].tolist() == ["bad"]
     assert module_warehouse.read_frame(STOPPED, {"as_of_date": RUN}).empty
