@@ -119,5 +119,5 @@ def _normal(matrix: np.ndarray, target: np.ndarray, weight: np.ndarray) -> tuple
         noise = max(left / max(weight.sum() - known, 1.0), _SMALLEST_SPREAD)
         if abs(np.log(spread / before)) < _CONVERGED:
             break
-    slopes = np.round(slopes, 9)
+    slopes = np.round(slopes, 12)
     return slopes, float(np.round(mean - centre @ slopes, 9))
