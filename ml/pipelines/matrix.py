@@ -133,6 +133,10 @@ def predict_batch(prediction: Prediction, batch: UserBatch) -> UserPredictions:
     conversion, revenue = model.conversions.predict_baseline(features), model.revenues.predict_baseline(features)
     valued = features.assign(**{WORTH: conversion * revenue})
     alone = model.returns.predict_baseline(valued)
+    segments = np.full(users, "everybody", dtype=object)
+    if model.segmenter is not None and users:
+        segments = model.segmenter.predict(features)
+    factor = model.money.factor(segments)
     cells = {name: np.zeros((users, columns), dtype=np.float32) for name in _CELLS}
     evidence = np.full(columns, "insufficient", dtype=object)
     for event_type, positions in events.groupby("event_type", sort=True).indices.items():
@@ -141,7 +145,7 @@ def predict_batch(prediction: Prediction, batch: UserBatch) -> UserPredictions:
         columns_of_type = {
             "p_return": returns.with_event,
             "p_conversion": model.conversions.predict(features, towards, name, conversion).with_event,
-            "revenue": model.revenues.predict(features, towards, name, revenue).with_event,
+            "revenue": model.revenues.predict(features, towards, name, revenue).with_event * factor,
             "uplift_low": returns.uplift_low,
             "uplift_high": returns.uplift_high,
         }
@@ -158,14 +162,11 @@ def predict_batch(prediction: Prediction, batch: UserBatch) -> UserPredictions:
         events=events.assign(evidence=evidence),
         p_return_if_not_contacted=alone.astype(np.float32),
         p_conversion_if_not_contacted=conversion.astype(np.float32),
-        revenue_if_not_contacted=revenue.astype(np.float32),
+        revenue_if_not_contacted=(revenue * factor).astype(np.float32),
         model_version=prediction.model_version,
         value_of_a_return=value_of_a_return(if_back, influence, prediction.weights).astype(np.float32),
         **cells,
     )
-    segments = np.full(users, "everybody", dtype=object)
-    if model.segmenter is not None and users:
-        segments = model.segmenter.predict(features)
     return UserPredictions(
         features=features,
         matrix=matrix,

@@ -1,7 +1,7 @@
 """The scoring model: everything that is learned about users, in one artefact with one version."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -10,7 +10,7 @@ import pandas as pd
 from ml.registry import ModelRegistry, ModelVersion, RegistryError
 from ml.response import WORTH, ConversionModel, ReturnModel, RevenueModel
 from ml.segmentation import UserSegmenter
-from ml.value import ActivityModel, LifetimeValueModel, SocialInfluence
+from ml.value import ActivityModel, LifetimeValueModel, MoneyBySegment, SocialInfluence
 from warehouse.door import Warehouse
 from warehouse.settings import Settings
 
@@ -34,6 +34,7 @@ class ScoringModel:
     activity: ActivityModel
     influence: SocialInfluence
     segmenter: UserSegmenter | None
+    money: MoneyBySegment = field(default_factory=MoneyBySegment)
     responses_as_of: date | None = None
 
     @property
@@ -71,6 +72,7 @@ class ScoringModel:
             "activity": self.activity.to_state(),
             "influence": self.influence.to_state(),
             "segmenter": None if self.segmenter is None else self.segmenter.to_state(),
+            "money": self.money.to_state(),
             "responses_as_of": None if self.responses_as_of is None else self.responses_as_of.isoformat(),
         }
 
@@ -81,7 +83,7 @@ class ScoringModel:
         Raises:
             RegistryError: the state is of a version of this program that knew fewer parts.
         """
-        if "influence" not in state:
+        if "money" not in state:
             raise RegistryError("The model was trained by an earlier version of this program: retrain the models.")
         segmenter = state["segmenter"]
         return cls(
@@ -92,6 +94,7 @@ class ScoringModel:
             activity=ActivityModel.from_state(state["activity"]),
             influence=SocialInfluence.from_state(state["influence"]),
             segmenter=None if segmenter is None else UserSegmenter.from_state(segmenter),
+            money=MoneyBySegment.from_state(state["money"]),
             responses_as_of=date.fromisoformat(trained) if (trained := state["responses_as_of"]) else None,
         )
 

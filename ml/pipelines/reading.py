@@ -143,6 +143,10 @@ class TrainingRows:
         """Moments with a return and a payment, with the payments within the value horizon (not below 0)."""
         return self._examples(self._returned() & _truth(self.keys["has_converted"]), "revenue_amount")
 
+    def worths(self) -> Examples:
+        """Moments with a return whose conversion window has closed, with the payments after it; 0 without one."""
+        return self._examples(self._returned(), "revenue_amount")
+
     def _returned(self) -> np.ndarray:
         known = _truth(self.keys["is_conversion_known"]) & self.keys["has_converted"].notna().to_numpy()
         return known & _truth(self.keys["has_returned"])

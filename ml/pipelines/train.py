@@ -34,7 +34,7 @@ from ml.response import (
     importance_by_feature,
 )
 from ml.segmentation import UserSegmenter
-from ml.value import LifetimeValueModel
+from ml.value import LifetimeValueModel, MoneyBySegment
 from warehouse.door import Warehouse
 from warehouse.settings import Settings
 
@@ -186,8 +186,21 @@ def fit_scoring_model(
     messages = tuple(message for part in parts.values() for message in part.messages_) + lifetime.messages_
     metrics |= {"influence_extra_rate": influence.extra_rate_, "influence_standard_error": influence.standard_error_}
     messages += (*activity.messages_, *influence.messages_, *moved)
-    model = ScoringModel(returns, conversions, revenues, lifetime, activity, influence, segmenter)
+    money = calibrate_money(rows, conversions, revenues, segmenter)
+    model = ScoringModel(returns, conversions, revenues, lifetime, activity, influence, segmenter, money)
     return model, metrics, messages
+
+
+def calibrate_money(
+    rows: TrainingRows, conversions: ConversionModel, revenues: RevenueModel, segmenter: UserSegmenter | None
+) -> MoneyBySegment:
+    """Hold the money expected of past returns against what came in, by segment; of users whom no event had reached."""
+    seen = rows.worths()
+    seen = seen.take(~seen.is_exposed)
+    if segmenter is None or not len(seen) or not len(seen.features.columns):
+        return MoneyBySegment()
+    predicted = add_worth(seen.features, conversions, revenues)[WORTH].to_numpy(dtype=float)
+    return MoneyBySegment().fit(segmenter.predict(seen.features), predicted, seen.outcome)
 
 
 def fit_segments(

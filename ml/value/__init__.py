@@ -2,6 +2,7 @@
 
 from ml.value.activity import ActivityModel
 from ml.value.beta_geometric import BetaGeometric, ModifiedBetaGeometric
+from ml.value.calibration import MoneyBySegment
 from ml.value.errors import ValueModelError
 from ml.value.influence import SocialInfluence, friend_sums
 from ml.value.lifetime import LifetimeValueModel
@@ -26,6 +27,7 @@ __all__ = [
     "Interval",
     "LifetimeValueModel",
     "ModifiedBetaGeometric",
+    "MoneyBySegment",
     "ParetoNBD",
     "PurchaseModel",
     "SocialInfluence",
