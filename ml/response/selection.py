@@ -10,7 +10,8 @@ from ml.response.learners import SMALLEST_CHANCE, Kind
 
 # Users are split into so many parts; each part is predicted by models that saw the others.
 FOLDS = 4
-_TWO_SIDED_95 = 1.959964
+# Whether something is better than nothing is asked in one direction.
+_ONE_SIDED_95 = 1.644854
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def simplest_within_one_standard_error(
         user_ids: who a row belongs to; rows of a user count as one draw.
         weight: weight of a row.
         null: the candidate that says the same of everybody, if there is one: it stays unless the best beats it beyond
-            noise (1.96 standard errors), since among several candidates one is always better by chance.
+            noise (1.64 standard errors), since among several candidates one is always better by chance.
 
     Source:
         Breiman et al., Classification and Regression Trees (1984), section 3.4.3: the one standard error rule; here on
@@ -132,6 +133,6 @@ def simplest_within_one_standard_error(
         difference, error = clustered_mean(losses[name] - losses[best], user_ids, weight)
         differences[name], errors[name] = difference, 0.0 if name == best else error
     chosen = next(
-        name for name in names if differences[name] <= errors[name] * (_TWO_SIDED_95 if name == null else 1.0)
+        name for name in names if differences[name] <= errors[name] * (_ONE_SIDED_95 if name == null else 1.0)
     )
     return Comparison(chosen, means, differences, errors)
