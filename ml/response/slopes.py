@@ -24,6 +24,7 @@ _SMALLEST_SPREAD = 1e-4
 # All slopes of a block together move a usual row by at most about this much on the log odds, and by this to begin with.
 _LARGEST_BLOCK = 1.0
 _FIRST_BLOCK = 0.3
+_PULL = 0.3
 # Rows are believed to move by at most this much on the log odds in one round: Newton steps from a far start overshoot.
 _LARGEST_STEP = 1.5
 _CONVERGED = 1e-2
@@ -214,14 +215,13 @@ def _solve(information: Sequence[np.ndarray], score: Sequence[np.ndarray], sprea
 def _updated(posterior: _Posterior, spreads: _Spreads, block_of: np.ndarray, groups: int, has_own: bool) -> _Spreads:
     """One step towards the spreads with the highest evidence: squares of a block's slopes over how many it determines.
 
-    The one slope added to the latter is what a prior that is flat in the standard deviation asks for: it keeps few rows
-    from claiming large spreads.
+    A little is added to the latter (a prior variance^-0.15): it keeps few rows from claiming large spreads.
     """
     sizes = np.bincount(block_of)
 
     def step(squares: np.ndarray, variances: np.ndarray, before: np.ndarray, count: int) -> np.ndarray:
         determined = np.bincount(block_of, weights=count - variances / before)
-        found = np.bincount(block_of, weights=squares) / (np.maximum(determined, 0.0) + 1.0)
+        found = np.bincount(block_of, weights=squares) / (np.maximum(determined, 0.0) + _PULL)
         largest = _LARGEST_BLOCK**2 / sizes
         return np.asarray(np.clip(found, _SMALLEST_SPREAD**2, largest)[block_of])
 
