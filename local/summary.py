@@ -63,7 +63,8 @@ def _show_targets(warehouse: Warehouse, as_of_date: date, terminal: Terminal) ->
             str(int(row["rank"])),
             *(printable(row[name]) for name in ("user_id", "segment", "event_id", "event_type", "channel")),
             f"{row['p_return']:.3f}",
-            f"{row['uplift']:+.3f}",
+            # Adding 0 turns a minus nothing into a plus nothing.
+            f"{round(row['uplift'], 3) + 0.0:+.3f}",
             *(f"{row[name]:,.2f}" for name in ("lifetime_value", "expected_incremental_value", "cost")),
         ]
         for row in targets.to_dict("records")
