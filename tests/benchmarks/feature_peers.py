@@ -56,6 +56,7 @@ def duckdb_seconds(url: str, models: Sequence[BuiltModel], folder: Path) -> dict
     database = urlsplit(url).path.lstrip("/")
     with duckdb.connect() as peer:
         peer.execute("set threads to 2; set timezone to 'UTC'; install postgres; load postgres")
+        peer.execute(f"set memory_limit = '10GB'; set temp_directory = '{folder / 'spill'}'")
         peer.execute(f"attach '{folder / 'peer.duckdb'}' as {database}; use {database}")
         peer.execute(f"attach '{url}' as warehouse (type postgres, read_only)")
         start = time.perf_counter()
