@@ -78,22 +78,24 @@ def multiply(url: str, users: int) -> None:
         count = connection.execute("select count(*) from inactive").fetchone()
         copies = max(1, users // max(1, count[0] if count else 1))
         tables = connection.execute(
-            "select columns.table_name, array_agg(column_name::text order by ordinal_position)"
+            "select columns.table_schema || '.' || columns.table_name, array_agg(column_name::text)"
             " from information_schema.columns as columns inner join information_schema.tables as tables"
-            " using (table_schema, table_name) where table_schema = 'features' and table_type = 'BASE TABLE'"
-            " and columns.table_name not like 'training%%' and columns.table_name not like 'label%%'"
-            " group by 1 having array_agg(column_name::text) @> array['user_id', 'as_of_date']"
+            " using (table_schema, table_name) where table_type = 'BASE TABLE'"
+            " and (table_schema = 'features'"
+            " or (table_schema, table_name) in (('raw', 'users'), ('marts', 'dim_users')))"
+            " and columns.table_name not in ('training_examples', 'label_example_return_14d') group by 1"
+            " having array_agg(column_name::text) @> array['user_id']"
         ).fetchall()
         for table, columns in tables:
             into = ", ".join(f'"{name}"' for name in columns)
             chosen = ", ".join(
                 "md5(copy::text) || source.user_id" if name == "user_id" else f'source."{name}"' for name in columns
             )
+            of_day = f"where source.as_of_date = '{DAY}'" if "as_of_date" in columns else ""
             connection.execute(
-                f"insert into features.{table} ({into}) select {chosen} from features.{table} as source"
-                " inner join inactive using (user_id) cross join generate_series(2, %s) as copy"
-                " where source.as_of_date = %s",
-                (copies, DAY),
+                f"insert into {table} ({into}) select {chosen} from {table} as source"
+                f" inner join inactive using (user_id) cross join generate_series(2, %s) as copy {of_day}",
+                (copies,),
             )
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("analyze")
@@ -141,7 +143,7 @@ def measure(settings: Settings) -> None:
     print(f"score_users, Postgres to Postgres {whole:8.1f} s   peak {memory:.2f} GB")
     for part, spent in seconds.items():
         print(f"{part:<33} {spent:8.1f} s")
-    print(f"ratio to bare CatBoost            {whole / max(seconds['bare CatBoost predict'], 1e-9):8.1f}")
+    print(f"ratio to bare CatBoost predict    {whole / max(seconds['bare CatBoost predict'], 1e-9):8.1f}")
 
 
 if __name__ == "__main__":
