@@ -66,7 +66,7 @@ class AffinityModel:
         """Return the affinity of users to a type, (rows,); 0 for all where nothing is known."""
         if self.slopes_ is None:
             return np.zeros(len(features))
-        return self.slopes_.predict(self.summary_.to_matrix(_joined(features, event_features)), event_type)[0]
+        return self.slopes_.predict(self.summary_.to_matrix_of(features, event_features), event_type)[0]
 
     def add_to(self, features: pd.DataFrame, event_features: pd.DataFrame, event_type: str) -> pd.DataFrame:
         """Return the features towards a type with the affinity beside them."""

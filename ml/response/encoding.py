@@ -1,6 +1,6 @@
 """Features to numbers: everything the encoding learns (scales, fillings, categories) is part of the model's state."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -114,6 +114,17 @@ class FeatureEncoder:
         columns: dict[str, np.ndarray] = {name: as_numbers(frame[name]) for name in self.numeric_names_}
         columns.update({name: as_words(frame[name]) for name in self.category_names_})
         return pd.DataFrame(columns, index=range(len(frame)))
+
+    def part(self, names: Sequence[str]) -> "FeatureEncoder":
+        """Return an encoder of some of the features, which encodes them as this one does."""
+        kept = np.array([name in set(names) for name in self.numeric_names_], dtype=bool)
+        encoder = FeatureEncoder(self.maximum_categories)
+        encoder.numeric_names_ = [name for name, keep in zip(self.numeric_names_, kept, strict=True) if keep]
+        encoder.category_names_ = [name for name in self.category_names_ if name in set(names)]
+        encoder.categories_ = {name: self.categories_[name] for name in encoder.category_names_}
+        encoder.medians_, encoder.means_ = self.medians_[kept], self.means_[kept]
+        encoder.scales_, encoder.has_gaps_ = self.scales_[kept], self.has_gaps_[kept]
+        return encoder
 
     def to_state(self) -> dict[str, Any]:
         """Return everything learned as arrays and JSON values."""

@@ -236,6 +236,9 @@ class ConversionModel(OutcomeModel):
         """Learn from past moments with a return; see the base class."""
         super().fit(examples)
         self.uplift_ = self.uplift_.called("adjusted")
+        if self.uplift_.chosen == "none":
+            # Its intervals are shown nowhere, and without them there is nothing to look at features for.
+            self.uplift_ = replace(self.uplift_, users=None)
         return self
 
 

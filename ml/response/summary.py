@@ -1,5 +1,6 @@
 """Few columns that say what many features say: features that move together become one."""
 
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -26,6 +27,8 @@ class FeatureSummary:
 
     def __init__(self, singles: Sequence[str] = ()) -> None:
         self.singles = tuple(singles)
+        # User features of the last call and what they add to the columns: users are asked about one type after another.
+        self._last: tuple[weakref.ref[pd.DataFrame], frozenset[str], np.ndarray] | None = None
 
     def fit(self, frame: pd.DataFrame, leave_out: Sequence[str] = ()) -> Self:
         """Learn encoding and groups of columns from a frame (rows, features), without the features `leave_out`."""
@@ -57,6 +60,21 @@ class FeatureSummary:
     def to_matrix(self, frame: pd.DataFrame) -> np.ndarray:
         """Encode a frame: float64 of shape (rows, columns), standardised and within four deviations."""
         return self._scaled(self._combined(self.encoder_.to_matrix(frame)))
+
+    def to_matrix_of(self, features: pd.DataFrame, event_features: pd.DataFrame) -> np.ndarray:
+        """Encode user features with the features of the same users towards a type, as `to_matrix` of both together.
+
+        What the user features say is remembered as long as the same frame is given, because to encode them anew for
+        each type of event would take most of the time of scoring.
+        """
+        towards = frozenset(str(name) for name in event_features)
+        last = self._last
+        if last is None or last[0]() is not features or last[1] != towards:
+            alone = [name for name in self.encoder_.names_ if name not in towards]
+            last = weakref.ref(features), towards, self._contribution(features, alone)
+            self._last = last
+        beside = [name for name in self.encoder_.names_ if name in towards]
+        return self._scaled(last[2] + self._contribution(event_features, beside) if beside else last[2])
 
     def column_names(self) -> list[str]:
         """Return the names of the columns: that of the feature, or of the first of a group and how many more."""
@@ -92,6 +110,23 @@ class FeatureSummary:
         summary.signs_, summary.scales_ = state["signs"], state["scales"]
         summary.single_count_ = int(state["single_count"])
         return summary
+
+    def _contribution(self, frame: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
+        """What some of the features add to each column before scaling."""
+        part = self.encoder_.part(names)
+        where = {name: position for position, name in enumerate(self.encoder_.column_names())}
+        place = np.full(len(where), -1)
+        place[[where[name] for name in part.column_names()]] = np.arange(len(part.column_names()))
+        column_of = np.repeat(np.arange(len(self.starts_)), np.diff(np.append(self.starts_, len(self.members_))))
+        known = place[self.members_] >= 0
+        added = np.zeros((len(frame), len(self.starts_)))
+        if known.any():
+            members, columns = self.members_[known], column_of[known]
+            matrix = part.to_matrix(frame)[:, place[members]]
+            standardised = (matrix - self.means_[members]) * (self.signs_[known] / self.deviations_[members])
+            starts = np.flatnonzero(np.diff(columns, prepend=-1))
+            added[:, columns[starts]] = np.add.reduceat(standardised, starts, axis=1)
+        return added
 
     def _scaled(self, combined: np.ndarray) -> np.ndarray:
         return np.clip(combined / self.scales_, -_CLIP, _CLIP)

@@ -109,7 +109,7 @@ class UpliftModel:
                 evidence,
             )
         users = self.users
-        matrix = users.summary.to_matrix(with_type(features, event_features, np.full(rows, event_type, dtype=object)))
+        matrix = users.summary.to_matrix_of(features, event_features)
         shift, error = users.slopes.predict(matrix, event_type)
         error = np.hypot(error, users.unexplained)
         if evidence == "insufficient":

@@ -1,0 +1,67 @@
+"""Columns that sum up features: what is alike becomes one, and it does not matter how a user's columns are asked for."""
+
+import numpy as np
+import pandas as pd
+
+from ml.registry import pack, unpack
+from ml.response.slopes import fit_slopes
+from ml.response.summary import FeatureSummary
+
+ROWS = 3000
+
+
+def frames() -> tuple[pd.DataFrame, pd.DataFrame]:
+    draw = np.random.default_rng(3)
+    activity = draw.normal(size=ROWS)
+    features = pd.DataFrame(
+        {
+            "sessions": activity + 0.1 * draw.normal(size=ROWS),
+            "days_away": -activity + 0.1 * draw.normal(size=ROWS),
+            "taste": draw.normal(size=ROWS),
+            "country": draw.choice(["DE", "FR", "PL"], ROWS),
+        }
+    )
+    features.loc[::7, "taste"] = np.nan
+    return features, pd.DataFrame({"asked": draw.poisson(1.0, ROWS).astype(float), "single": draw.normal(size=ROWS)})
+
+
+def test_features_that_move_together_become_one_column_and_singles_stand_first() -> None:
+    features, towards = frames()
+    summary = FeatureSummary(("single",)).fit(pd.concat([features, towards], axis=1))
+    names = summary.column_names()
+    assert names[0] == "single"
+    assert summary.blocks()[:2] == [0, 1]
+    assert "sessions and 1 more" in names or "days_away and 1 more" in names
+
+
+def test_asking_by_parts_one_type_after_another_gives_the_same_columns() -> None:
+    features, towards = frames()
+    fitted = FeatureSummary(("single",))
+    matrix = fitted.fit_matrix(pd.concat([features, towards], axis=1))
+    summary = FeatureSummary.from_state(unpack(pack(fitted.to_state())))
+    np.testing.assert_allclose(summary.to_matrix_of(features, towards), matrix, atol=1e-12)
+    # Another type, the same users; then other users.
+    other = towards.assign(asked=0.0)
+    np.testing.assert_allclose(
+        summary.to_matrix_of(features, other), summary.to_matrix(pd.concat([features, other], axis=1)), atol=1e-12
+    )
+    some = features.iloc[:5]
+    np.testing.assert_array_equal(summary.to_matrix_of(some, other.iloc[:5]), summary.to_matrix_of(features, other)[:5])
+
+
+def test_slopes_of_a_group_with_few_rows_follow_the_others_and_noise_vanishes() -> None:
+    draw = np.random.default_rng(9)
+    x = draw.normal(size=(6000, 10))
+    groups = np.where(np.arange(6000) < 5900, "many", "few").astype(object)
+    contrast = draw.integers(0, 2, 6000) - 0.5
+    chance = 1 / (1 + np.exp(-(-1.0 + contrast * (0.5 + 1.0 * x[:, 0]))))
+    outcome = (draw.random(6000) < chance).astype(float)
+    fitted = fit_slopes(x, np.full(6000, -1.0), outcome, contrast, groups, [0, *[1] * 9])
+    few, many = fitted.means[fitted.groups.index("few")], fitted.means[fitted.groups.index("many")]
+    assert np.abs(many[:2] - [0.5, 1.0]).max() < 0.2
+    assert np.abs(few[:2] - [0.5, 1.0]).max() < 0.35
+    assert np.abs(many[2:]).max() < 0.08
+    assert fitted.evidence > 50
+    _, known = fitted.predict(x[:50], "many")
+    _, unseen = fitted.predict(x[:50], "never seen")
+    assert (unseen > known).all()
