@@ -1,4 +1,4 @@
-"""Columns that sum up features: what is alike becomes one, and it does not matter how a user's columns are asked for."""
+"""Columns that sum up features: what is alike becomes one, and how a user's columns are asked for does not matter."""
 
 import numpy as np
 import pandas as pd
