@@ -29,9 +29,7 @@ def decide_targets(as_of_date: date, settings: Settings) -> StageReport:
     """
     warehouse = Warehouse(settings.warehouse_url)
     matrix = response_matrix(warehouse, as_of_date, settings)
-    inactive = warehouse.scalar(
-        INACTIVE.format(relation=settings.activity_relation), {"as_of_date": as_of_date}
-    )
+    inactive = warehouse.scalar(INACTIVE.format(relation=settings.activity_relation), {"as_of_date": as_of_date})
     if inactive != len(matrix.user_ids):
         raise DecisionError(
             f"{inactive} users are inactive on {as_of_date}, but the response matrix has {len(matrix.user_ids)}: "
