@@ -1,6 +1,6 @@
 {{ config(materialized="view") }}
 
-{#- Moments without a return are looked at on these dates: the last whose window has closed, and every so many days before. #}
+{#- Moments without a return are looked at on the last date whose window has closed, and every so many days before. #}
 {%- set days_between = 56 %}
 {%- set window = setting("return_window_days") | int %}
 {%- set first_days_ago = window + 1 %}

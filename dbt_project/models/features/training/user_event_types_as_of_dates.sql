@@ -29,9 +29,7 @@ inactive_users as (
     select * from {{ ref("feat_user_behaviour") }}
     where
         as_of_date = {{ as_of_date() }}
-        {%- if (setting("inactivity_definition") | trim) == "fixed" %}
-        and is_inactive
-        {%- endif %}
+        and {{ "is_inactive" if (setting("inactivity_definition") | trim) == "fixed" else "true" }}
 
 ),
 
