@@ -206,3 +206,20 @@ def test_another_definition_of_inactivity_goes_through_the_whole_chain(company: 
     assert compared.loc["rhythm", "added_users_count"] - compared.loc["rhythm", "removed_users_count"] == (
         late - compared.loc["fixed", "inactive_users_count"]
     )
+
+
+def test_country_and_age_of_an_event_are_kept(company: Company) -> None:
+    source = small_company()
+    count = len(source["users"])
+    # Half are far too young, and of a few no year is known.
+    years = ["2014" if number % 2 else "1980" for number in range(count)]
+    source["users"]["birth_year"] = ["" if number % 10 == 0 else year for number, year in enumerate(years)]
+    company.write(source)
+    limits = 'countries = ["DE"]\nminimum_age = 18\n'
+    (company.folder / "rekindle.toml").write_text(f"[events.tournament]\n{limits}[events.bonus]\n{limits}")
+    company.run()
+    invited = company.warehouse.read_frame("select user_id from marketing.targets")["user_id"]
+    assert len(invited) > 3
+    users = source["users"].set_index("user_id").loc[invited]
+    assert set(users["country"]) == {"DE"}
+    assert set(users["birth_year"]) == {"1980"}
