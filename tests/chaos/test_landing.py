@@ -114,7 +114,7 @@ def test_a_database_that_dies_during_a_landing_comes_back_with_all_or_nothing(
             postmaster = server.process_id()
             assert postmaster is not None
             os.kill(postmaster, signal.SIGQUIT)  # an immediate shutdown: no checkpoint, no farewell
-            _, complaint = process.communicate(timeout=60)
+            _, complaint = process.communicate(timeout=300)
             server.start()
             found = content(Warehouse(server.url("fragile")))
             assert found == empty or process.returncode == 0
