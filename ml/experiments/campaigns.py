@@ -4,11 +4,16 @@ Users of an arm are compared with controls that were chosen in the same way and 
 chosen by a model would have done differently anyway. The lift of one way of choosing may then be compared with that of
 another: both are differences of randomised groups. Where the chance of being held back changed, the strata are compared
 by themselves and joined by their sizes.
+
+Ratios (revenue per returner) are told beside the figures per assigned user and decide nothing: whom an invitation
+brings back changes who is counted, so that revenue per returner may fall where every user is worth more.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import Literal
 
 import numpy as np
@@ -20,7 +25,7 @@ from ml.experiments.corrections import benjamini_hochberg, heterogeneity_p_value
 from ml.experiments.power import users_for_proportions
 from ml.experiments.readout import SAMPLE_RATIO_LEVEL, Design, Metric
 from ml.experiments.sequential import always_valid_effect, effect_at_look
-from ml.experiments.statistics import CovariateStatistic, cuped
+from ml.experiments.statistics import CovariateStatistic, RatioStatistic, adjusted
 
 __all__ = ["Action", "CampaignReadout", "Finding", "Stratum", "read_campaign"]
 
@@ -37,6 +42,10 @@ LEAST_OUTCOMES, LEAST_OUTCOMES_A_SIDE = 50, 8
 EVERYBODY = "all"
 
 
+# What is known of one side of a stratum: a figure per assigned user, or a ratio of two.
+Measured = CovariateStatistic | RatioStatistic
+
+
 @dataclass(frozen=True)
 class Stratum:
     """Users of one way of choosing, drawn with one chance: those invited and those held back.
@@ -51,8 +60,8 @@ class Stratum:
     arm: str
     segment: str
     propensity: float
-    invited: Mapping[str, CovariateStatistic]
-    held_back: Mapping[str, CovariateStatistic]
+    invited: Mapping[str, Measured]
+    held_back: Mapping[str, Measured]
 
 
 @dataclass(frozen=True)
@@ -64,7 +73,7 @@ class Finding:
         compared_with: "none" for the arm's own controls, or the arm whose lift it is compared with.
         users, controls: users on either side.
         effect: the difference with its interval.
-        p_value_adjusted: corrected for all comparisons that decide; the plain one for segments.
+        p_value_adjusted: corrected for all comparisons that decide, or for all ratios; the plain one for segments.
         chance_to_win, expected_loss: with a flat prior.
         sentence: in words.
     """
@@ -126,7 +135,7 @@ def read_campaign(
 
     Args:
         strata: all users, split by way of choosing, segment and chance.
-        metrics: what is compared; the first one decides, each of them may show harm.
+        metrics: what is compared; the first one decides, each of them but ratios may show harm.
         deciding_arm: the arm that the decision is about; the others are told beside it.
         design: how it was planned to be read, fixed before the first look.
         look: group-sequential: which look this is, from 1.
@@ -160,11 +169,10 @@ def read_campaign(
             if other != deciding_arm and first is not None and second is not None:
                 comparisons.append((deciding_arm, other, metric, _between(first, second)))
     effects = [_effect(lift, design, look) for _, _, _, lift in comparisons]
-    adjust = holm if design.correction == "holm" else benjamini_hochberg
-    adjusted = adjust(np.array([effect.p_value for effect in effects]))
+    p_values = _adjusted_p_values(comparisons, effects, design)
     findings = [
         _finding(arm, other, metric, EVERYBODY, lift, effect, float(p_value), no_contact)
-        for (arm, other, metric, lift), effect, p_value in zip(comparisons, effects, adjusted, strict=True)
+        for (arm, other, metric, lift), effect, p_value in zip(comparisons, effects, p_values, strict=True)
     ]
     segments = _by_segment(strata, deciding_arm, metrics[0], design, look, no_contact)
     errors = np.array([finding.effect.standard_error for finding in segments])
@@ -177,30 +185,51 @@ def read_campaign(
     return CampaignReadout(action, decision, (*findings, *segments), ratio, heterogeneity)
 
 
+def _adjusted_p_values(
+    comparisons: Sequence[tuple[str, str, Metric, Lift]], effects: Sequence[Effect], design: Design
+) -> np.ndarray:
+    """P-values corrected for all comparisons that may decide, and for all ratios; shape (comparisons,)."""
+    adjust = holm if design.correction == "holm" else benjamini_hochberg
+    p_values = np.array([effect.p_value for effect in effects])
+    is_ratio = np.array([bool(metric.base) for _, _, metric, _ in comparisons])
+    for family in (is_ratio, ~is_ratio):
+        if family.any():
+            p_values[family] = adjust(p_values[family])
+    return p_values
+
+
 def _lift(strata: Sequence[Stratum], metric: str) -> Lift | None:
     """The difference between invited and held back, stratum by stratum of the chance; None with too few users."""
-    by_chance: dict[float, tuple[CovariateStatistic, CovariateStatistic]] = {}
+    by_chance: dict[float, list[Stratum]] = {}
     for stratum in strata:
-        pair = (stratum.held_back[metric], stratum.invited[metric])
-        known = by_chance.get(stratum.propensity)
-        by_chance[stratum.propensity] = pair if known is None else (known[0] + pair[0], known[1] + pair[1])
-    parts = [pair for pair in by_chance.values() if min(pair[0].n, pair[1].n) >= 2]
+        by_chance.setdefault(stratum.propensity, []).append(stratum)
+    sums = [
+        (reduce(add, (each.held_back[metric] for each in same)), reduce(add, (each.invited[metric] for each in same)))
+        for same in by_chance.values()
+    ]
+    parts = [pair for pair in sums if _can_be_compared(*pair)]
     users, controls = sum(pair[1].n for pair in parts), sum(pair[0].n for pair in parts)
     if min(users, controls) < LEAST_USERS:
         return None
     outcomes = [_outcomes([pair[side] for pair in parts]) for side in (0, 1)]
     if sum(outcomes) < LEAST_OUTCOMES or min(outcomes) < LEAST_OUTCOMES_A_SIDE:
         return None
-    effects = [compare(*cuped(*pair)) for pair in parts]
+    effects = [compare(*adjusted(*pair)) for pair in parts]
     sizes = np.array([pair[0].n + pair[1].n for pair in parts]) / (users + controls)
     value = float(sum(size * effect.value for size, effect in zip(sizes, effects, strict=True)))
     error = math.sqrt(sum((size * effect.standard_error) ** 2 for size, effect in zip(sizes, effects, strict=True)))
     # Welch's degrees are at least those of the smaller side; joined strata have more.
-    degrees = float(min(users, controls) - 1)
+    degrees = min(sum(pair[side].counted for pair in parts) for side in (0, 1)) - 1
     return Lift(value, error, users, controls, degrees)
 
 
-def _outcomes(sides: Sequence[CovariateStatistic]) -> float:
+def _can_be_compared(held_back: Measured, invited: Measured) -> bool:
+    """Whether both sides have a variance, and a ratio enough of what it is counted by."""
+    least = LEAST_OUTCOMES_A_SIDE if isinstance(invited, RatioStatistic) else 2
+    return min(held_back.counted, invited.counted) >= least
+
+
+def _outcomes(sides: Sequence[Measured]) -> float:
     """Effective number of users with an outcome: users with a yes; for money, as many equal payers as would vary so."""
     squares = sum(side.total_of_squares for side in sides)
     return sum(side.total for side in sides) ** 2 / squares if squares > 0 else 0.0
@@ -256,14 +285,16 @@ def _finding(
 def _sentence(arm: str, other: str, metric: Metric, effect: Effect) -> str:
     """The comparison as a person says it: between two figures in its own direction, signed where they have two."""
     direction, sign = ("more", 1) if effect.value >= 0 else ("less", -1)
-    scale, digits, unit = (100, 1, " points") if metric.is_share else (1, 2, " a user")
+    who, than, of_whom = f"The {arm} arm", other, " a user"
+    if metric.base:
+        who, than, of_whom = f"{who}'s {metric.base}s", f"those of {other}", " each"
+    scale, digits, unit = (100, 1, " points") if metric.is_share else (1, 2, of_whom)
     low, high = sorted((sign * scale * effect.low, sign * scale * effect.high))
     # One sign for all figures where the interval leaves zero out: "4.1 points more, between 2.9 and 5.3".
     form = f".{digits}f" if low >= 0 else f"+.{digits}f"
     size = scale * abs(effect.value)
     return (
-        f"The {arm} arm {metric.verb} {size:.{digits}f}{unit} {direction} than {other}, between {low:{form}} and "
-        f"{high:{form}}."
+        f"{who} {metric.verb} {size:.{digits}f}{unit} {direction} than {than}, between {low:{form}} and {high:{form}}."
     )
 
 
@@ -324,10 +355,13 @@ def _decide(
     strata: Sequence[Stratum],
 ) -> tuple[Action, str]:
     """What to do: stop for harm, stop because it is proven, go on, or end without proof."""
-    lifts = [each for each in findings if each.compared_with == "none"]
+    ratios = {metric.name for metric in metrics if metric.base}
+    lifts = [each for each in findings if each.compared_with == "none" and each.metric not in ratios]
     first = [each for each in lifts if each.metric == metrics[0].name]
     told = [each.sentence for each in first]
     told += [each.sentence for each in findings if each.compared_with != "none" and each.metric == metrics[0].name]
+    of_deciding = [each for each in findings if (each.arm, each.compared_with) == (deciding_arm, "none")]
+    told += [each.sentence for each in of_deciding if each.metric in ratios and each.effect.excludes_zero]
     said = " ".join(told)
     deciding = [each for each in lifts if each.arm == deciding_arm]
     harmful = [each for each in deciding if each.effect.high < 0 and each.p_value_adjusted < design.alpha]

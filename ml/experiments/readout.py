@@ -14,7 +14,7 @@ from ml.experiments.assignment import ExperimentError
 from ml.experiments.comparison import Effect, chance_to_win, compare, expected_loss, sample_ratio_p_value
 from ml.experiments.corrections import benjamini_hochberg, holm
 from ml.experiments.sequential import compare_always_valid, compare_at_look
-from ml.experiments.statistics import CovariateStatistic, Statistic, cuped
+from ml.experiments.statistics import CovariateStatistic, Statistic, adjusted
 
 SAMPLE_RATIO_LEVEL = 0.001
 
@@ -47,11 +47,13 @@ class Metric:
         name: key of the statistic in the arms.
         verb: what a user did, for the sentence: "returned", "converted", "paid".
         is_share: a yes or no per user, told in points; otherwise a mean per user.
+        base: of a ratio of two sums, what its denominator counts: "returner"; empty for a figure per assigned user.
     """
 
     name: str
     verb: str
     is_share: bool
+    base: str = ""
 
 
 @dataclass(frozen=True)
@@ -141,10 +143,12 @@ def read_experiment(
         )
         return Readout(control, ratio, (), True, sentence)
     pairs = [(arm, metric) for metric in metrics for arm in arms if arm.name != control]
-    statistics = [_statistics(by_name[control], arm, metric.name) for arm, metric in pairs]
+    statistics = [
+        adjusted(by_name[control].statistics[metric.name], arm.statistics[metric.name]) for arm, metric in pairs
+    ]
     effects = [_effect(before, after, plan, look) for before, after in statistics]
     adjust = holm if plan.correction == "holm" else benjamini_hochberg
-    adjusted = adjust(np.array([effect.p_value for effect in effects]))
+    p_values = adjust(np.array([effect.p_value for effect in effects]))
     comparisons = tuple(
         Comparison(
             arm=arm.name,
@@ -155,20 +159,9 @@ def read_experiment(
             expected_loss=expected_loss(before, after),
             sentence=_sentence(arm.name, control, metric, effect),
         )
-        for (arm, metric), (before, after), effect, p_value in zip(pairs, statistics, effects, adjusted, strict=True)
+        for (arm, metric), (before, after), effect, p_value in zip(pairs, statistics, effects, p_values, strict=True)
     )
     return Readout(control, ratio, comparisons, False, _decision(comparisons, metrics[0], plan, look))
-
-
-def _statistics(control: Arm, arm: Arm, metric: str) -> tuple[Statistic, Statistic]:
-    """The two statistics to compare, adjusted for what was known before where both carry it."""
-    before, after = control.statistics[metric], arm.statistics[metric]
-    if isinstance(before, CovariateStatistic) and isinstance(after, CovariateStatistic):
-        adjusted = cuped(before, after)
-        return adjusted[0], adjusted[1]
-    if isinstance(before, CovariateStatistic) or isinstance(after, CovariateStatistic):
-        raise ExperimentError(f"Only one of the arms has figures from before for {metric}: give both or none.")
-    return before, after
 
 
 def _effect(before: Statistic, after: Statistic, design: Design, look: int) -> Effect:
@@ -183,12 +176,15 @@ def _effect(before: Statistic, after: Statistic, design: Design, look: int) -> E
 def _sentence(arm: str, control: str, metric: Metric, effect: Effect) -> str:
     """The comparison as a person says it."""
     direction = "more" if effect.value >= 0 else "less"
+    who, than = f"The {arm} arm", control
+    if metric.base:
+        who, than = f"{who}'s {metric.base}s", f"those of {control}"
     if metric.is_share:
         size, unit = abs(effect.value) * 100, "points"
         low, high = effect.low * 100, effect.high * 100
-        text = f"The {arm} arm {metric.verb} {size:.1f} {unit} {direction} than {control}"
+        text = f"{who} {metric.verb} {size:.1f} {unit} {direction} than {than}"
         return f"{text}, between {low:+.1f} and {high:+.1f}."
-    text = f"The {arm} arm {metric.verb} {abs(effect.value):.2f} a user {direction} than {control}"
+    text = f"{who} {metric.verb} {abs(effect.value):.2f} {'each' if metric.base else 'a user'} {direction} than {than}"
     return f"{text}, between {effect.low:+.2f} and {effect.high:+.2f}."
 
 

@@ -110,6 +110,11 @@ class RatioStatistic:
         return cls(int(values.size), float(values.sum()), squares, float(base.sum()), base_squares, products)
 
     @property
+    def counted(self) -> float:
+        """Effective number of users in the denominator: users with a yes, or as many equal ones as would vary so."""
+        return self.base_total**2 / self.base_total_of_squares if self.base_total_of_squares > 0 else 0.0
+
+    @property
     def mean(self) -> float:
         """The ratio of the sums.
 
@@ -160,6 +165,11 @@ class CovariateStatistic:
         return cls(int(values.size), float(values.sum()), squares, float(before.sum()), before_squares, products)
 
     @property
+    def counted(self) -> float:
+        """Users the mean is taken over: all."""
+        return float(self.n)
+
+    @property
     def covariance(self) -> float:
         """Covariance of outcome and figure from before, between users."""
         n = _users(self.n)
@@ -200,6 +210,22 @@ def cuped(*arms: CovariateStatistic) -> tuple[MeanStatistic, ...]:
     theta = cuped_slope(*arms)
     before_mean = sum(arm.before_total for arm in arms) / _users(sum(arm.n for arm in arms))
     return tuple(arm.adjusted(theta, before_mean) for arm in arms)
+
+
+def adjusted(
+    control: Statistic | CovariateStatistic, treatment: Statistic | CovariateStatistic
+) -> tuple[Statistic, Statistic]:
+    """Two arms as they are compared: with what was known before taken out where both carry it.
+
+    Raises:
+        ExperimentError: only one of them carries it.
+    """
+    if isinstance(control, CovariateStatistic) and isinstance(treatment, CovariateStatistic):
+        first, second = cuped(control, treatment)
+        return first, second
+    if isinstance(control, CovariateStatistic) or isinstance(treatment, CovariateStatistic):
+        raise ExperimentError("Only one of the arms has figures from before: give both or none.")
+    return control, treatment
 
 
 def _users(n: int) -> int:

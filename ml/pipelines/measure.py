@@ -16,6 +16,7 @@ from ml.experiments import (
     Design,
     Finding,
     Metric,
+    RatioStatistic,
     Stratum,
     read_campaign,
 )
@@ -28,6 +29,9 @@ METRICS = (
     Metric("return", "returned", is_share=True),
     Metric("conversion", "converted", is_share=True),
     Metric("revenue", "paid", is_share=False),
+    Metric("conversion_per_returner", "converted", is_share=True, base="returner"),
+    Metric("revenue_per_returner", "paid", is_share=False, base="returner"),
+    Metric("revenue_per_payer", "paid", is_share=False, base="payer"),
 )
 
 STATISTICS = """
@@ -186,20 +190,24 @@ def _strata(cells: pd.DataFrame) -> Iterator[Stratum]:
         )
 
 
-def _sums(rows: pd.DataFrame) -> dict[str, CovariateStatistic]:
+def _sums(rows: pd.DataFrame) -> dict[str, CovariateStatistic | RatioStatistic]:
     """The statistic of each metric over some cells."""
     added = rows.select_dtypes("number").sum()
-    return {
-        metric.name: CovariateStatistic(
-            n=int(added["users_count" if metric.name == "return" else "money_users_count"]),
-            total=float(added[f"{metric.name}_total"]),
-            total_of_squares=float(added[f"{metric.name}_total_of_squares"]),
-            before_total=float(added[f"{metric.name}_before_total"]),
-            before_total_of_squares=float(added[f"{metric.name}_before_total_of_squares"]),
-            total_of_products=float(added[f"{metric.name}_total_of_products"]),
-        )
-        for metric in METRICS
-    }
+    return {metric.name: _statistic(added, metric) for metric in METRICS}
+
+
+def _statistic(added: pd.Series, metric: Metric) -> CovariateStatistic | RatioStatistic:
+    """The statistic of one metric from the sums of some cells."""
+    # A ratio is named <outcome>_per_<what it is counted by> and shares the sums of the outcome.
+    outcome, n = metric.name.partition("_per_")[0], int(added["money_users_count"])
+    total, squares = float(added[f"{outcome}_total"]), float(added[f"{outcome}_total_of_squares"])
+    products = float(added[f"{metric.name}_total_of_products"])
+    if metric.base:
+        base, base_squares = (float(added[f"{metric.name}_base_total{of}"]) for of in ("", "_of_squares"))
+        return RatioStatistic(n, total, squares, base, base_squares, products)
+    n = int(added["users_count"]) if metric.name == "return" else n
+    before, before_squares = (float(added[f"{metric.name}_before_total{of}"]) for of in ("", "_of_squares"))
+    return CovariateStatistic(n, total, squares, before, before_squares, products)
 
 
 def _names(campaign: Campaign) -> dict[str, Any]:

@@ -6,6 +6,13 @@
     "revenue": ("is_money_known", "winsorised_revenue_amount", "log_payments_before"),
 } %}
 
+{#- A ratio is named <outcome>_per_<what it is counted by>; the sums of the outcome are already there. -#}
+{%- set ratios = {
+    "conversion_per_returner": ("case when has_converted then 1 else 0 end", "case when has_returned then 1 else 0 end"),
+    "revenue_per_returner": ("winsorised_revenue_amount", "case when has_returned then 1 else 0 end"),
+    "revenue_per_payer": ("winsorised_revenue_amount", "case when has_converted then 1 else 0 end"),
+} %}
+
 with
 
 campaign_users as (
@@ -49,6 +56,17 @@ exp_campaign_statistics as (
         ) as {{ name }}_before_total_of_squares,
         cast(
             sum(case when {{ is_known }} then ({{ value }}) * {{ before }} else 0 end) as numeric(38, 6)
+        ) as {{ name }}_total_of_products,
+        {%- endfor %}
+        {%- for name, (value, base) in ratios.items() %}
+        cast(
+            sum(case when is_money_known then {{ base }} else 0 end) as numeric(38, 6)
+        ) as {{ name }}_base_total,
+        cast(
+            sum(case when is_money_known then ({{ base }}) * ({{ base }}) else 0 end) as numeric(38, 6)
+        ) as {{ name }}_base_total_of_squares,
+        cast(
+            sum(case when is_money_known then ({{ value }}) * ({{ base }}) else 0 end) as numeric(38, 6)
         ) as {{ name }}_total_of_products,
         {%- endfor %}
 

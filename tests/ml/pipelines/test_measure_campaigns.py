@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml.experiments import CovariateStatistic, cuped
+from ml.experiments import CovariateStatistic, RatioStatistic, cuped, difference
 from ml.pipelines.measure import measure_campaigns
 from ml.pipelines.population import STOPPED
 from tests.dbt_project.building import DbtProject
@@ -228,6 +228,50 @@ def test_the_decision_is_told_in_words_and_harm_stops_the_event(
     assert set(segments["segment"]) == {"all", "loud", "quiet"}
     assert (
         module_warehouse.scalar("select count(*) from experiments.campaigns where heterogeneity_p_value < 0.001") == 0
+    )
+
+
+@pytest.mark.parametrize(
+    ("metric", "outcome", "base", "who"),
+    [
+        ("conversion_per_returner", "converted", "returned", "returners converted"),
+        ("revenue_per_returner", "revenue", "returned", "returners paid"),
+        ("revenue_per_payer", "revenue", "converted", "payers paid"),
+    ],
+)
+def test_ratios_are_those_of_the_rows(
+    module_warehouse: Warehouse,
+    measured: Settings,
+    users: pd.DataFrame,
+    metric: str,
+    outcome: str,
+    base: str,
+    who: str,
+) -> None:
+    measure_campaigns(RUN, measured)
+    (found,) = module_warehouse.read_frame(
+        "select effect, p_value, users, controls, sentence, segment from experiments.readouts "
+        "where campaign_id = 'good' and arm = 'targeted' and compared_with = 'none' and metric = %(metric)s",
+        {"metric": metric},
+    ).to_dict("records")
+    mine = users[(users["event_id"] == "good") & (users["policy"] == "targeted")]
+    # Revenue is cut at a quantile of the campaign's payers.
+    limit = users.loc[(users["event_id"] == "good") & users["converted"], "revenue"].quantile(0.99)
+    mine = mine.assign(revenue=np.minimum(mine["revenue"], limit))
+    sides = [
+        RatioStatistic.of(rows[outcome].to_numpy(float), rows[base].to_numpy(float))
+        for rows in (mine[~mine["is_treated"]], mine[mine["is_treated"]])
+    ]
+    value, _ = difference(*sides)
+    assert found["effect"] == pytest.approx(value, abs=1e-6)
+    assert (found["controls"], found["users"]) == (sides[0].n, sides[1].n)
+    assert found["sentence"].startswith(f"The targeted arm's {who} ")
+    assert "than those of no contact, between" in found["sentence"]
+    assert (
+        module_warehouse.scalar(
+            "select max(effect - low) from experiments.readouts where metric = %s and campaign_id = 'good'", (metric,)
+        )
+        > 0
     )
 
 
