@@ -163,6 +163,7 @@ class TrainingRows:
             assignment_probability=keys["assignment_probability"].to_numpy(dtype=np.float64, na_value=np.nan),
             reference_days=keys["as_of_date"].to_numpy().astype("datetime64[D]").astype(np.int64),
             outcome=np.maximum(values, 0.0),
+            channels=keys["channel"].astype(object).where(keys["channel"].notna(), "").to_numpy(dtype=object),
         )
 
 

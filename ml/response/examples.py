@@ -1,6 +1,6 @@
 """What the learners of this room are taught with: past exposures, what was known before them, what came after."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,8 @@ class Examples:
         assignment_probability: chance of being invited where it was randomised, NaN elsewhere.
         reference_days: days since 1970-01-01 of the moment, int64.
         outcome: what happened afterwards: 0/1 for a chance, money (>= 0) for an amount.
+        channels: channel of the invitation, or over which a control would have been invited, text, shape (rows,); ""
+            where it is not known. Left out, no channel is known.
     """
 
     features: pd.DataFrame
@@ -33,10 +35,13 @@ class Examples:
     assignment_probability: np.ndarray
     reference_days: np.ndarray
     outcome: np.ndarray
+    channels: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=object))
 
     def __post_init__(self) -> None:
         rows = len(self.features)
-        parts = (self.user_ids, self.event_types, self.is_exposed, self.assignment_probability)
+        if len(self.channels) == 0:
+            object.__setattr__(self, "channels", np.full(rows, "", dtype=object))
+        parts = (self.user_ids, self.event_types, self.is_exposed, self.assignment_probability, self.channels)
         if any(len(part) != rows for part in (*parts, self.event_features, self.reference_days, self.outcome)):
             raise ResponseError("All parts of the examples must have the same number of rows.")
         if not np.isfinite(self.outcome).all():
@@ -62,4 +67,5 @@ class Examples:
             assignment_probability=self.assignment_probability[positions],
             reference_days=self.reference_days[positions],
             outcome=self.outcome[positions],
+            channels=self.channels[positions],
         )

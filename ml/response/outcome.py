@@ -101,6 +101,7 @@ class OutcomeModel:
         event_features: pd.DataFrame,
         event_type: str,
         without_event: np.ndarray | None = None,
+        channels: np.ndarray | None = None,
     ) -> OutcomePrediction:
         """Return the expected outcome with and without an event of a type.
 
@@ -109,12 +110,13 @@ class OutcomeModel:
             event_features: features of the same users towards this type.
             event_type: the type; one never seen in training gets the pooled effect.
             without_event: `predict_baseline(features)`, if it is known already.
+            channels: over which each user would be invited, text, (rows,); None for the mix of channels of the past.
         """
         without = self.predict_baseline(features) if without_event is None else without_event
         towards = event_features
         if self.affinity is not None and self.uplift_.uses_features:
             towards = self.affinity.add_to(features, event_features, event_type)
-        change = self.uplift_.predict(features, towards, event_type, without)
+        change = self.uplift_.predict(features, towards, event_type, without, channels)
         start, half_width = link(self.kind, without), _TWO_SIDED_95 * change.standard_error
 
         def moved(shift: np.ndarray) -> np.ndarray:
@@ -137,7 +139,9 @@ class OutcomeModel:
         for event_type in sorted({str(name) for name in examples.event_types[examples.is_exposed]}):
             rows = examples.is_exposed & (examples.event_types == event_type)
             part = examples.take(rows)
-            expected[rows] = self.predict(part.features, part.event_features, event_type, expected[rows]).with_event
+            expected[rows] = self.predict(
+                part.features, part.event_features, event_type, expected[rows], part.channels
+            ).with_event
         return expected
 
     def to_state(self) -> dict[str, Any]:

@@ -20,6 +20,7 @@ import pandas as pd
 
 from ml.response.affinity import AFFINITY, AffinityModel
 from ml.response.arbiter import Arbiter
+from ml.response.channels import NO_FACTORS, ChannelFactors, fit_channel_factors
 from ml.response.examples import Examples
 from ml.response.learned_effects import KINDS
 from ml.response.learners import Kind
@@ -81,6 +82,7 @@ class UpliftModel:
         users: how users differ; None where only means are known.
         comparison: how the candidates did; None where there was too little to compare.
         metrics: Qini and area under the uplift curve on later randomised rows of other users, where there are any.
+        channels: how much of the effect arrives over each channel.
     """
 
     chosen: str
@@ -89,6 +91,7 @@ class UpliftModel:
     users: UserEffects | None
     comparison: Comparison | None
     metrics: Mapping[str, float] = field(default_factory=dict)
+    channels: ChannelFactors = NO_FACTORS
 
     @property
     def uses_features(self) -> bool:
@@ -96,9 +99,29 @@ class UpliftModel:
         return self.users is not None
 
     def predict(
+        self,
+        features: pd.DataFrame,
+        event_features: pd.DataFrame,
+        event_type: str,
+        expected: np.ndarray,
+        channels: np.ndarray | None = None,
+    ) -> Shift:
+        """Return the shift that an event of this type makes for each user.
+
+        `expected` is the outcome without it. `channels` are those of the invitations, text, (rows,); left out, it is
+        the mix of channels of the past.
+        """
+        shift = self._predict(features, event_features, event_type, expected)
+        if channels is None or not self.channels.factors:
+            return shift
+        factor, error = self.channels.of(channels)
+        # An error of the factor and one of the shift are independent enough to add their squares.
+        spread = np.hypot(factor * shift.standard_error, error * shift.shift)
+        return Shift(factor * shift.shift, spread, shift.evidence)
+
+    def _predict(
         self, features: pd.DataFrame, event_features: pd.DataFrame, event_type: str, expected: np.ndarray
     ) -> Shift:
-        """Return the shift that an event of this type makes for each user; `expected` is the outcome without it."""
         rows = len(features)
         mean = self.types.get(event_type, self.pooled)
         evidence = mean.evidence if event_type in self.types else "insufficient"
@@ -138,6 +161,7 @@ class UpliftModel:
             "pooled": vars(self.pooled),
             "types": [{"event_type": name, **vars(effect)} for name, effect in self.types.items()],
             "users": None if self.users is None else self.users.to_state(),
+            "channels": self.channels.to_state(),
         }
 
     @classmethod
@@ -148,7 +172,9 @@ class UpliftModel:
             for part in state["types"]
         }
         users = None if state["users"] is None else UserEffects.from_state(state["users"])
-        return cls(state["chosen"], TypeEffect(**state["pooled"]), types, users, comparison=None)
+        # Versions of before channels were told apart have none.
+        channels = ChannelFactors.from_state(state["channels"]) if "channels" in state else NO_FACTORS
+        return cls(state["chosen"], TypeEffect(**state["pooled"]), types, users, comparison=None, channels=channels)
 
 
 def fit_uplift(
@@ -212,4 +238,8 @@ def fit_uplift(
         rows = inverse_link("chance", offset)
         challenger = fit_challenger(comparison.chosen, compared, rows, matrix, every, thread_count, random_state)
         users = replace(users, challenger=challenger)
-    return UpliftModel(comparison.chosen if comparison else champion, pooled, types, users, comparison, metrics)
+    # The slopes are the best description of who is moved how far, whoever predicts in the end.
+    shifts = shift if champion == "slopes" else predict_groups(levels, matrix[:, :0], usable.event_types)[0]
+    channels = fit_channel_factors(usable.channels, shifts, usable.is_exposed - propensity, offset, usable.outcome)
+    chosen = comparison.chosen if comparison else champion
+    return UpliftModel(chosen, pooled, types, users, comparison, metrics, channels)
