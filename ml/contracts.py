@@ -36,6 +36,8 @@ class ResponseMatrix:
     have shape (users,). `events` has the columns of `features.open_events` and `evidence` (randomised, adjusted,
     insufficient), in the order of event_id. `uplift_low` and `uplift_high` are the 95 % interval of p_return -
     p_return_if_not_contacted. `value_of_a_return` is what a return is credited with beyond the horizon, shape (users,).
+    `channel_factors` says how much of an effect arrives over a channel, where that is known; chances hold for the
+    user's best channel by these.
     """
 
     as_of_date: date
@@ -51,3 +53,4 @@ class ResponseMatrix:
     uplift_low: np.ndarray | None = None
     uplift_high: np.ndarray | None = None
     value_of_a_return: np.ndarray | None = None
+    channel_factors: Mapping[str, float] = field(default_factory=dict)

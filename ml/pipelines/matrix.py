@@ -11,6 +11,7 @@ import pandas as pd
 from ml.contracts import ResponseMatrix
 from ml.pipelines.activity import chances_of_being_alive
 from ml.pipelines.batches import ROWS_PER_BATCH, UserBatch, read_user_batches
+from ml.pipelines.channels import read_user_channels
 from ml.pipelines.fallback import trusted_model
 from ml.pipelines.friends import influence_of_users, read_friend_sums
 from ml.pipelines.model import ScoringModel
@@ -71,6 +72,7 @@ class Prediction:
         activity_relation: whose column is_inactive says who is predicted.
         friends: what was seen of users' friends; see `read_friend_sums`.
         messages: sentences for the report of the stage.
+        channels: channel by user_id over which a user would be invited; None where channels are not told apart.
     """
 
     warehouse: Warehouse
@@ -83,6 +85,7 @@ class Prediction:
     activity_relation: str
     friends: pd.DataFrame
     messages: tuple[str, ...]
+    channels: pd.Series | None = None
 
     @classmethod
     def of(cls, warehouse: Warehouse, as_of_date: date, settings: Settings) -> "Prediction":
@@ -92,6 +95,7 @@ class Prediction:
             RegistryError: no model was trained by the date.
         """
         trusted = trusted_model(warehouse, as_of_date, settings)
+        factors = trusted.model.returns.uplift_.channels.factors
         return cls(
             warehouse,
             as_of_date,
@@ -103,6 +107,7 @@ class Prediction:
             settings.activity_relation,
             read_friend_sums(warehouse, as_of_date),
             trusted.messages,
+            read_user_channels(warehouse, as_of_date, factors)["channel"] if factors else None,
         )
 
     def batches(self, rows: int = ROWS_PER_BATCH) -> Iterator[UserPredictions]:
@@ -137,14 +142,17 @@ def predict_batch(prediction: Prediction, batch: UserBatch) -> UserPredictions:
     if model.segmenter is not None and users:
         segments = model.segmenter.predict(features)
     factor = model.money.factor(segments)
+    channels = None
+    if prediction.channels is not None:
+        channels = prediction.channels.reindex(features.index).fillna("").to_numpy(dtype=object)
     cells = {name: np.zeros((users, columns), dtype=np.float32) for name in _CELLS}
     evidence = np.full(columns, "insufficient", dtype=object)
     for event_type, positions in events.groupby("event_type", sort=True).indices.items():
         name, towards = str(event_type), batch.event_features[str(event_type)]
-        returns = model.returns.predict(valued, towards, name, alone)
+        returns = model.returns.predict(valued, towards, name, alone, channels)
         columns_of_type = {
             "p_return": returns.with_event,
-            "p_conversion": model.conversions.predict(features, towards, name, conversion).with_event,
+            "p_conversion": model.conversions.predict(features, towards, name, conversion, channels).with_event,
             "revenue": model.revenues.predict(features, towards, name, revenue).with_event * factor,
             "uplift_low": returns.uplift_low,
             "uplift_high": returns.uplift_high,
@@ -165,6 +173,7 @@ def predict_batch(prediction: Prediction, batch: UserBatch) -> UserPredictions:
         revenue_if_not_contacted=(revenue * factor).astype(np.float32),
         model_version=prediction.model_version,
         value_of_a_return=value_of_a_return(if_back, influence, prediction.weights).astype(np.float32),
+        channel_factors=model.returns.uplift_.channels.factors,
         **cells,
     )
     return UserPredictions(

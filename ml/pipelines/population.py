@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from ml.contracts import ResponseMatrix
+from ml.pipelines.channels import read_user_channels
 from ml.pipelines.contacts import LANDED_CONTACTS, PLANNED_CONTACTS
 from ml.pipelines.reading import FeatureCatalogue
 from ml.pipelines.rules import DecisionError, Population
@@ -14,44 +15,6 @@ from warehouse.door import Warehouse
 from warehouse.settings import Settings
 
 __all__ = ["read_population"]
-
-# A channel's worth is the share of inactive users who returned after an exposure over it, drawn towards that of all
-# channels while there are few. Ties go to the channel used most, then to the name.
-CHANNELS = """
-    with known_examples as (
-        select channel, cast(has_returned as integer) as returned
-        from features.training_examples
-        where arm = 'treated' and is_inactive and has_returned is not null
-            and return_known_at <= cast(%(as_of_date)s as timestamp) at time zone 'UTC'
-    ),
-    channels_ranked as (
-        select
-            channel,
-            (sum(returned) + 20.0 * (select avg(returned) from known_examples)) / (count(*) + 20.0) as return_rate,
-            count(*) as examples_count
-        from known_examples
-        group by channel
-    ),
-    suppressed as (
-        select user_id, channel from privacy.current_suppressions
-    )
-    select
-        granted.user_id,
-        granted.channel,
-        exists (
-            select 1 from suppressed
-            where suppressed.user_id = granted.user_id and suppressed.channel in (granted.channel, 'all')
-        ) as is_suppressed
-    from features.eligible_user_channels as granted
-    left join channels_ranked on channels_ranked.channel = granted.channel
-    where granted.as_of_date = %(as_of_date)s
-    order by
-        granted.user_id collate "C",
-        is_suppressed,
-        coalesce(channels_ranked.return_rate, 0) desc,
-        coalesce(channels_ranked.examples_count, 0) desc,
-        granted.channel collate "C"
-"""
 
 EXPOSED_PAIRS = """
     select distinct user_id, event_id from features.exposed_pairs
@@ -83,7 +46,7 @@ STOPPED = """
 def read_population(warehouse: Warehouse, matrix: ResponseMatrix, settings: Settings) -> Population:
     """Read rights, contacts, earlier arms and segments of the users of the matrix.
 
-    Among the channels with consent that are not suppressed, a user gets the one over which most users came back.
+    Which channel a user gets is said by `read_user_channels`.
 
     Raises:
         DecisionError: the business's rule orders by a column that no feature table has.
@@ -91,7 +54,7 @@ def read_population(warehouse: Warehouse, matrix: ResponseMatrix, settings: Sett
     when: dict[str, Any] = {"as_of_date": matrix.as_of_date}
     span = when | {"days": settings.caps.days}
     users, events = pd.Index(matrix.user_ids), pd.Index(matrix.events["event_id"])
-    channels = warehouse.read_frame(CHANNELS, when).drop_duplicates("user_id").set_index("user_id").reindex(users)
+    channels = read_user_channels(warehouse, matrix.as_of_date, matrix.channel_factors).reindex(users)
     is_suppressed = channels["is_suppressed"].fillna(False).to_numpy(dtype=bool)
     contacts = warehouse.read_frame(LANDED_CONTACTS, span).set_index("user_id")["contacts_count"]
     segments = warehouse.read_frame(SEGMENTS, when).set_index("user_id")["segment"]
@@ -103,7 +66,7 @@ def read_population(warehouse: Warehouse, matrix: ResponseMatrix, settings: Sett
     policy[rows, columns] = earlier["policy"].to_numpy(dtype=object)[known]
     held[rows, columns] = earlier["was_held_back"].to_numpy(dtype=bool)[known]
     return Population(
-        channel=np.where(is_suppressed, "", channels["channel"].fillna("").to_numpy(dtype=object)),
+        channel=channels["channel"].fillna("").to_numpy(dtype=object),
         is_suppressed=is_suppressed,
         recent_contacts=contacts.reindex(users).fillna(0).to_numpy(dtype=int),
         already_exposed=_pairs(warehouse.read_frame(EXPOSED_PAIRS, when), users, events),
