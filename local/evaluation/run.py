@@ -48,6 +48,8 @@ TUNED_ON = (
     ("annoyed", 20_000, 1),
     ("nothing", 20_000, 1),
     ("thresholds", 20_000, 11),
+    ("payment", 20_000, 11),
+    ("payment", 50_000, 11),
 )
 
 

@@ -14,7 +14,7 @@ from ml.response.examples import Examples
 from ml.response.learners import Kind, Learner, bounded
 from ml.response.metrics import amount_metrics, chance_metrics
 from ml.response.shifts import TypeEffect, control_level, inverse_link, link, unknown_error
-from ml.response.uplift import UpliftModel, fit_uplift
+from ml.response.uplift import EVIDENCE_NEEDED, UpliftModel, fit_uplift
 
 _TWO_SIDED_95 = 1.959964
 _LARGEST_WEIGHT = 20.0
@@ -53,6 +53,9 @@ class OutcomeModel:
     guess: ClassVar[float] = 0.05
     # With no effect of events on the outcome, exposed rows teach the baseline as well as the others.
     uses_exposed_rows_without_effect: ClassVar[bool] = True
+    # What chance did not decide is left out wherever the rest suffices to compare.
+    compares_randomised_first: ClassVar[bool] = True
+    evidence_needed: ClassVar[float] = EVIDENCE_NEEDED
 
     def __init__(
         self,
@@ -84,7 +87,15 @@ class OutcomeModel:
         expected = predict_unseen(self.kind, self.baseline_, alone, assignment_weights(alone), examples, **seeds)
         self.level_ = control_level(self.kind, examples, expected)
         expected = self._shifted(expected)
-        self.uplift_ = fit_uplift(self.kind, examples, expected, self.affinity, **seeds)
+        self.uplift_ = fit_uplift(
+            self.kind,
+            examples,
+            expected,
+            self.affinity,
+            randomised_first=self.compares_randomised_first,
+            evidence_needed=self.evidence_needed,
+            **seeds,
+        )
         if self.uses_exposed_rows_without_effect and self.uplift_.chosen == "none" and not rows.all():
             self.baseline_ = select_baseline(self.kind, examples, assignment_weights(examples), **search)
         self.metrics_ = self._measure(examples)
@@ -227,14 +238,18 @@ class ReturnModel(OutcomeModel):
 class ConversionModel(OutcomeModel):
     """Chance that a user who returned pays within the conversion window. Examples: moments with a return.
 
-    Among those who returned, invited and not invited are no longer alike by chance alone, even in a test: an event
-    that brings back others than return by themselves changes who is seen paying. Rows of tests are still the most alike
-    there are, so they are used where they suffice; the baseline takes up how those who returned differ, and the
-    evidence is called adjusted.
+    Among those who returned, invited and not invited are no longer alike by chance alone, even in a test: an event that
+    brings back others than return by themselves changes who is seen paying. So rows of tests are no arbiter here, and
+    few of them end in a payment: all rows with an event are compared, held against what was expected of each user and
+    weighted by the chance to be invited. The evidence is called adjusted.
     """
 
     kind = "chance"
     what = "chance to pay after a return"
+    compares_randomised_first = False
+    # With no effect planted 6 % of data sets exceed it (tests/ml/response/test_conversion_effects.py): payments are
+    # few, and what is missed here is money that nobody sees.
+    evidence_needed = 2.5
 
     def fit(self, examples: Examples) -> Self:
         """Learn from past moments with a return; see the base class."""

@@ -76,8 +76,10 @@ def variance(kind: Kind, mean: np.ndarray) -> np.ndarray:
     return mean * (1 - mean) if kind == "chance" else np.ones(len(mean))
 
 
-def comparable_rows(examples: Examples) -> tuple[np.ndarray, dict[str, str]]:
+def comparable_rows(examples: Examples, *, randomised_first: bool = True) -> tuple[np.ndarray, dict[str, str]]:
     """Keep, by type, the randomised rows if they suffice, else all rows if those do, else none.
+
+    Without `randomised_first` all rows are kept at once.
 
     Returns:
         mask of shape (rows,) and the evidence ("randomised", "adjusted") by type that is kept.
@@ -86,7 +88,8 @@ def comparable_rows(examples: Examples) -> tuple[np.ndarray, dict[str, str]]:
     evidence = {}
     for name in event_types(examples):
         of_type = examples.event_types == name
-        for label, rows in (("randomised", of_type & examples.is_randomised), ("adjusted", of_type)):
+        choices = [("randomised", of_type & examples.is_randomised), ("adjusted", of_type)]
+        for label, rows in choices if randomised_first else choices[1:]:
             exposed = (rows & examples.is_exposed).sum()
             if exposed >= MINIMUM_EACH_SIDE and rows.sum() - exposed >= MINIMUM_EACH_SIDE:
                 keep |= rows

@@ -183,6 +183,8 @@ def fit_uplift(
     expected: np.ndarray,
     affinity: AffinityModel | None = None,
     *,
+    randomised_first: bool = True,
+    evidence_needed: float = EVIDENCE_NEEDED,
     thread_count: int = 1,
     random_state: int = 0,
 ) -> UpliftModel:
@@ -193,10 +195,12 @@ def fit_uplift(
         examples: moments of inactive users; those without an event, or of types with too few, are left out.
         expected: outcome expected of each row if left alone, by a model that has not seen its user, (rows,).
         affinity: adds one feature to those towards the type of the event.
+        randomised_first: leave out what chance did not decide wherever the rest suffices.
+        evidence_needed: log evidence by which effects must outweigh "none".
         thread_count: threads of the boosted learners.
         random_state: seed.
     """
-    keep, evidence = comparable_rows(examples)
+    keep, evidence = comparable_rows(examples, randomised_first=randomised_first)
     unknown = unknown_error(kind, examples.outcome)
     if not evidence:
         nothing = TypeEffect(0.0, unknown, "insufficient", 0, 0)
@@ -226,7 +230,7 @@ def fit_uplift(
     offset, slopes, levels = fit_effect_slopes(compared, summary, matrix, every)
     shift, _ = predict_groups(slopes, matrix, usable.event_types)
     users = UserEffects(summary, slopes, levels, round(float(shift.std()), 9), None)
-    if max(slopes.evidence, levels.evidence) < EVIDENCE_NEEDED:
+    if max(slopes.evidence, levels.evidence) < evidence_needed:
         return UpliftModel("none", pooled, types, users, None)
     judged = Arbiter(compared, summary, matrix, thread_count, random_state)
     randomised = usable.is_exposed[usable.is_randomised]
