@@ -6,10 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
-from ml.matching.candidates import Candidates, Limits
+from ml.matching.candidates import Candidates, Charges, Limits
 from ml.matching.dual import PriceVector, certified_bound, solve_dual
 from ml.matching.exchange import Exchange, pair_weights
+from ml.matching.open_choices import decide_open_choices
 from ml.matching.polish import CORE_USERS, polish
 from ml.matching.problem import MatchingPlan, MatchingProblem
 from ml.matching.rounding import Draft, round_to_plan
@@ -18,18 +20,30 @@ from ml.matching.shares import keep_shares
 THREADS_FROM_USERS = 200_000
 GOOD_ENOUGH = 1e-5
 
+# A gap from which on what is left is decided exactly, and how often.
+ENOUGH = 1e-4
+MOST_DECISIONS = 3
+
 
 def solve_matching(problem: MatchingProblem) -> MatchingPlan:
     """Choose at most one event for each user so that the sum of values is (nearly) the largest possible.
 
     Method: Lagrangian relaxation of every limit (Fisher 1981), prices by L-BFGS-B on a sample and then on all users,
-    rounding by value after prices, residual fill, exchanges among the nearly indifferent. Limits from above (places,
-    money, largest shares) are always kept, and least shares too; a minimum that cannot be met is reported in
-    `shortfalls`. The result depends on nothing but the problem: ties go to the earlier user and the earlier event.
+    rounding by value after prices, residual fill, exchanges among the nearly indifferent; where a gap is left, an
+    integer programme over those whom the prices do not settle. Limits from above (places, money, largest shares) are
+    always kept, and least shares too; a minimum that cannot be met is met as far as it can be and reported in
+    `shortfalls`. The result depends on nothing but the problem.
 
     Raises:
         MatchingError: the problem is malformed.
     """
+    # Products of small arrays: more threads of BLAS only wait for each other.
+    with threadpool_limits(limits=1):
+        return _solve(problem)
+
+
+def _solve(problem: MatchingProblem) -> MatchingPlan:
+    """Prices, a plan that follows them, and what they leave open."""
     limits = Limits.of(problem)
     candidates = Candidates.of(problem, limits)
     vector = PriceVector(candidates, limits)
@@ -53,6 +67,7 @@ def solve_matching(problem: MatchingProblem) -> MatchingPlan:
         polish(draft, candidates, limits, charges)
         if candidates.users <= CORE_USERS:
             prices, bound = _sharper_prices(candidates, limits, vector, prices, bound, draft)
+    bound = _decide_the_rest(problem, candidates, limits, vector.charges(prices), draft, bound)
     return _plan(problem, candidates, vector, prices, draft, bound)
 
 
@@ -60,6 +75,36 @@ def _value(problem: MatchingProblem, draft: Draft) -> float:
     """Value of a plan from the problem's own figures."""
     taken = np.flatnonzero(draft.event >= 0)
     return math.fsum(problem.values[taken, draft.event[taken]].astype(np.float64))
+
+
+def _decide_the_rest(
+    problem: MatchingProblem, candidates: Candidates, limits: Limits, charges: Charges, draft: Draft, bound: float
+) -> float:
+    """Decide exactly what the prices leave open, for as long as that betters the draft; returns the lower bound."""
+    for _ in range(MOST_DECISIONS if candidates.events else 0):
+        value, lacking = _value(problem, draft), _lacking(draft, limits)
+        if lacking == 0 and bound - value <= ENOUGH * bound:
+            break
+        still_to_gain = bound - value if lacking == 0 else np.inf
+        decision = decide_open_choices(
+            candidates, limits, charges, still_to_gain=still_to_gain, enough=ENOUGH / 10 * bound
+        )
+        if decision is None:
+            break
+        bound = min(bound, decision.bound) if lacking == 0 else bound
+        better = Draft.empty(candidates.users, limits)
+        better.event[:] = decision.event
+        if (-_lacking(better, limits), _value(problem, better)) <= (-lacking, value):
+            break
+        draft.event[:] = decision.event
+    draft.recount(candidates, limits)
+    return bound
+
+
+def _lacking(draft: Draft, limits: Limits) -> float:
+    """Users that events lack to their minimums."""
+    counts = np.bincount(draft.event[draft.event >= 0], minlength=limits.event_minimums.size)
+    return float(np.maximum(0.0, limits.event_minimums - counts).sum())
 
 
 def _sharper_prices(
