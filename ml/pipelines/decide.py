@@ -3,12 +3,14 @@
 import json
 from datetime import date
 
+import numpy as np
 import pandas as pd
 
 from ml.contracts import ResponseMatrix, StageReport
 from ml.pipelines.decisions import DecisionError, DecisionRules, Decisions, decide
 from ml.pipelines.matrix import matrix_values, response_matrix
 from ml.pipelines.population import read_population
+from ml.pipelines.reasons import explain_users
 from ml.pipelines.rules import EventLimits
 from warehouse.door import Warehouse
 from warehouse.settings import Settings
@@ -21,8 +23,9 @@ INACTIVE = """
 def decide_targets(as_of_date: date, settings: Settings) -> StageReport:
     """Give every inactive user of a date one decision and write them with the plan, replacing the date's rows.
 
-    Reads the response matrix, consents, caps, past exposures and earlier plans; writes `predictions.decisions`,
-    `experiments.assignments` and `predictions.plans`. The same data, date, settings and seed give the same rows.
+    Reads the response matrix, consents, caps, past exposures and earlier plans; writes `predictions.decisions` (who
+    was chosen, target or control, with what moves their chance), `experiments.assignments` and `predictions.plans`.
+    The same data, date, settings and seed give the same rows.
 
     Raises:
         DecisionError: users were not scored for this date, or what the choice needs is missing.
@@ -37,7 +40,12 @@ def decide_targets(as_of_date: date, settings: Settings) -> StageReport:
         )
     population = read_population(warehouse, matrix, settings)
     decisions = decide(matrix, matrix_values(matrix, settings), population, rules_of(settings))
-    rows = write_decisions(warehouse, matrix, decisions, settings)
+    chosen = np.flatnonzero(decisions.frame["decision"].isin(["target", "control"]))
+    explanation = np.full(len(matrix.user_ids), None, dtype=object)
+    explanation[chosen] = explain_users(
+        warehouse, as_of_date, settings, matrix.user_ids[chosen].tolist(), model_version=matrix.model_version
+    )
+    rows = write_decisions(warehouse, matrix, decisions, explanation, settings)
     return _report(as_of_date, decisions, settings, rows)
 
 
@@ -65,10 +73,12 @@ def rules_of(settings: Settings) -> DecisionRules:
     )
 
 
-def write_decisions(warehouse: Warehouse, matrix: ResponseMatrix, decisions: Decisions, settings: Settings) -> int:
+def write_decisions(
+    warehouse: Warehouse, matrix: ResponseMatrix, decisions: Decisions, explanation: np.ndarray, settings: Settings
+) -> int:
     """Replace the date's decisions, assignments and plan in one transaction; return the number of decisions."""
     as_of_date = matrix.as_of_date
-    frame = decisions.frame.assign(as_of_date=as_of_date, model_version=matrix.model_version)
+    frame = decisions.frame.assign(as_of_date=as_of_date, model_version=matrix.model_version, explanation=explanation)
     plan = decisions.plan
     prices = {
         "budget": round(plan.prices.budget, 6),

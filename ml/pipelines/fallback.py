@@ -13,8 +13,9 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
+from ml.pipelines.batches import read_users
 from ml.pipelines.model import MODEL_NAME, ScoringModel, open_registry
-from ml.pipelines.reading import read_inactive_users, read_training_rows
+from ml.pipelines.reading import read_training_rows, require_features
 from ml.pipelines.train import MOST_EXAMPLES, fit_scoring_model
 from ml.registry import RegistryError
 from ml.response import OutcomeModel, ResponseError
@@ -27,6 +28,8 @@ __all__ = ["FALLBACK_VERSION", "TrustedModel", "nonsense_in", "trusted_model"]
 FALLBACK_VERSION = "fallback"
 
 _PROBED_USERS = 1000
+# They are spread over so many, the first in the order of the index: to draw from all would take longer than to score.
+_USERS_TO_CHOOSE_FROM = 65_536
 # Fewer users may well be alike.
 _ENOUGH_TO_DIFFER = 100
 
@@ -58,7 +61,7 @@ def trusted_model(warehouse: Warehouse, as_of_date: date, settings: Settings) ->
     promoted = registry.promoted(MODEL_NAME, as_of_date)
     if not promoted:
         raise RegistryError(f"No model was trained by {as_of_date}: run retrain_models for that date first.")
-    users = read_inactive_users(warehouse, as_of_date, most=_PROBED_USERS)
+    users = _probed_users(warehouse, as_of_date)
     messages: list[str] = []
     for version in promoted:
         try:
@@ -74,6 +77,18 @@ def trusted_model(warehouse: Warehouse, as_of_date: date, settings: Settings) ->
     model, _, learned = fit_scoring_model(warehouse, as_of_date, rows, replace(settings, tuning_trials=0))
     note = "Mean rates of past campaigns: no model can be used."
     return TrustedModel(model, FALLBACK_VERSION, note, (*messages, f"{note} Retrain, or restore a file.", *learned))
+
+
+def _probed_users(warehouse: Warehouse, as_of_date: date) -> pd.DataFrame:
+    """Features of some inactive users of a date."""
+    require_features(warehouse, as_of_date)
+    found = warehouse.read_frame(
+        "select user_id from features.feat_user_behaviour where as_of_date = %s and is_inactive order by user_id"
+        " limit %s",
+        (as_of_date, _USERS_TO_CHOOSE_FROM),
+    )
+    user_ids = found["user_id"].iloc[:: max(1, len(found) // _PROBED_USERS)]
+    return read_users(warehouse, as_of_date, [str(user) for user in user_ids[:_PROBED_USERS]])
 
 
 def nonsense_in(model: ScoringModel, users: pd.DataFrame) -> str:

@@ -45,8 +45,6 @@ class UserPredictions:
         lifetime_value_if_back: the same of a user who is back.
         social_influence: money that a return of the user brings through friends.
         is_reachable: bool, may be contacted over at least one channel.
-        explanations: why the user's chance to return is what it is, in words, object of shape (users,); None where no
-            event adds value.
     """
 
     features: pd.DataFrame
@@ -57,7 +55,6 @@ class UserPredictions:
     lifetime_value_if_back: np.ndarray
     social_influence: np.ndarray
     is_reachable: np.ndarray
-    explanations: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -185,7 +182,6 @@ def predict_batch(prediction: Prediction, batch: UserBatch) -> UserPredictions:
         lifetime_value_if_back=if_back,
         social_influence=influence,
         is_reachable=batch.is_reachable,
-        explanations=np.full(users, prediction.note or None, dtype=object),
     )
 
 
@@ -219,7 +215,6 @@ def predict_users(warehouse: Warehouse, as_of_date: date, settings: Settings) ->
             "lifetime_value_if_back",
             "social_influence",
             "is_reachable",
-            "explanations",
         )
     }
     return UserPredictions(features=together.iloc[order], matrix=matrix, **arrays)

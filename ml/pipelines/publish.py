@@ -61,7 +61,8 @@ DROPPED = """
 TARGETS = """
     insert into marketing.targets (
         as_of_date, user_id, rank, segment, event_id, event_type, channel, arm, p_return, p_return_if_not_contacted,
-        uplift, p_conversion, lifetime_value, value_score, expected_incremental_value, cost, model_version, reason
+        uplift, p_conversion, lifetime_value, value_score, expected_incremental_value, cost, model_version, reason,
+        explanation
     )
     select
         decisions.as_of_date,
@@ -81,7 +82,8 @@ TARGETS = """
         decisions.expected_incremental_value,
         decisions.cost,
         decisions.model_version,
-        decisions.reason
+        decisions.reason,
+        decisions.explanation
     from predictions.decisions
     inner join predictions.user_scores as scores using (as_of_date, user_id)
     inner join checked_targets on checked_targets.user_id = decisions.user_id and checked_targets.problem is null

@@ -52,10 +52,12 @@ class FeatureCatalogue:
     Attributes:
         user_columns: columns by relation of grain (user_id, as_of_date).
         event_columns: columns by relation of grain (user_id, as_of_date, event_type).
+        kinds: Postgres type of each column.
     """
 
     user_columns: dict[str, list[str]]
     event_columns: dict[str, list[str]]
+    kinds: dict[str, str]
 
     @classmethod
     def read(cls, warehouse: Warehouse) -> "FeatureCatalogue":
@@ -72,6 +74,7 @@ class FeatureCatalogue:
         user_columns: dict[str, list[str]] = {}
         event_columns: dict[str, list[str]] = {}
         owners: dict[str, str] = {}
+        kinds: dict[str, str] = {}
         for relation, group in columns.groupby("relation", sort=True):
             target = event_columns if "event_type" in set(group["name"]) else user_columns
             target[str(relation)] = []
@@ -85,10 +88,11 @@ class FeatureCatalogue:
                         f"features.{relation} and features.{owners[name]} both have a column {name}: rename one."
                     )
                 owners[name] = str(relation)
+                kinds[name] = str(kind)
                 target[str(relation)].append(str(name))
         if not user_columns:
             raise PipelineError("There are no feature tables (features.feat_user_...): run build_features first.")
-        return cls(user_columns, event_columns)
+        return cls(user_columns, event_columns, kinds)
 
     @property
     def user_names(self) -> list[str]:
@@ -99,6 +103,10 @@ class FeatureCatalogue:
     def event_names(self) -> list[str]:
         """Names of the features towards a type of event, in order."""
         return [name for names in self.event_columns.values() for name in names]
+
+    def is_text(self, name: str) -> bool:
+        """Whether a feature is a text; all others are numbers or truth values."""
+        return self.kinds[name] in _TEXT_TYPES
 
     def joins(self, keys: str, *, with_event_features: bool) -> tuple[str, str]:
         """Return the select list and the joins that add the features to a relation `keys` of the same grain."""
@@ -185,7 +193,7 @@ def read_training_rows(
         only_events: leave out moments that belong to no event.
         with_features: join the features; without them both frames of features have no columns.
     """
-    catalogue = FeatureCatalogue.read(warehouse) if with_features else FeatureCatalogue({}, {})
+    catalogue = FeatureCatalogue.read(warehouse) if with_features else FeatureCatalogue({}, {}, {})
     selected, joined = catalogue.joins("examples", with_event_features=True)
     drawn = "" if most is None else _DRAWN
     frame = warehouse.read_frame(

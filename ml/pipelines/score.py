@@ -1,7 +1,6 @@
 """Stage: write what the champion says about every inactive user - scores, the best three events, segments."""
 
 from collections import Counter
-from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -13,7 +12,6 @@ from ml.pipelines.batches import ROWS_PER_BATCH
 from ml.pipelines.matrix import Prediction, UserPredictions, matrix_values
 from ml.pipelines.model import ScoringModel
 from ml.pipelines.portrait import Portrait
-from ml.response import reasons_in_words
 from ml.segmentation import SegmentProfile
 from ml.value import value_score
 from warehouse.door import Warehouse
@@ -23,7 +21,6 @@ __all__ = ["score_users"]
 
 _BEST = 3
 _MONEY_DIGITS = 6
-_CHANCE_DIGITS = 8
 _FORGET = (
     "delete from predictions.user_scores where as_of_date = %(as_of_date)s",
     "delete from predictions.response_scores where as_of_date = %(as_of_date)s",
@@ -51,12 +48,11 @@ def score_users(as_of_date: date, settings: Settings, *, rows_per_batch: int = R
             connection.execute(statement, key)
         for predicted in prediction.batches(rows_per_batch):
             values = matrix_values(predicted.matrix, settings)
-            predicted = explained(prediction, predicted, values)
             segments.add(predicted, values)
             evidence.update(
                 zip(predicted.matrix.events["event_type"], predicted.matrix.events["evidence"], strict=True)
             )
-            scores, best = user_scores(predicted, values), response_scores(predicted, values)
+            scores, best = user_scores(predicted, values), response_scores(predicted, values, prediction.note)
             portrait.add(predicted.features, predicted.segments, scores["value_score"].to_numpy())
             users += warehouse.copy_frame(connection, "predictions.user_scores", scores.assign(**key))
             responses += warehouse.copy_frame(connection, "predictions.response_scores", best.assign(**key))
@@ -85,23 +81,6 @@ def score_users(as_of_date: date, settings: Settings, *, rows_per_batch: int = R
     return StageReport("score_users", as_of_date, users + responses, tuple(messages), details)
 
 
-def explained(prediction: Prediction, predicted: UserPredictions, values: np.ndarray) -> UserPredictions:
-    """Say of every user who may be contacted, and whom some event adds value to, why the chance to return is so.
-
-    Only of those: the parts of a prediction cost fifty times the prediction, and nobody else can be chosen for value.
-    """
-    users = predicted.is_reachable & (values > 0).any(axis=1)
-    learner = prediction.model.returns.baseline_.learner
-    explanations = predicted.explanations.copy()
-    reasons = reasons_in_words(learner, prediction.model.with_worth(predicted.features[users]))
-    before = explanations[users]
-    explanations[users] = [
-        " ".join(filter(None, (note, reason and f"Return if left alone: {reason}."))) or None
-        for note, reason in zip(before, reasons, strict=True)
-    ]
-    return replace(predicted, explanations=explanations)
-
-
 def user_scores(predicted: UserPredictions, values: np.ndarray) -> pd.DataFrame:
     """Return rows of predictions.user_scores, one per inactive user."""
     matrix = predicted.matrix
@@ -121,8 +100,8 @@ def user_scores(predicted: UserPredictions, values: np.ndarray) -> pd.DataFrame:
             "user_id": matrix.user_ids,
             "segment": predicted.segments,
             "p_alive": predicted.p_alive,
-            "p_return_if_not_contacted": _chance(matrix.p_return_if_not_contacted),
-            "p_return_best": _chance(matrix.p_return[rows, best] if has_events else matrix.p_return_if_not_contacted),
+            "p_return_if_not_contacted": matrix.p_return_if_not_contacted,
+            "p_return_best": matrix.p_return[rows, best] if has_events else matrix.p_return_if_not_contacted,
             "best_event_id": event_ids[best] if has_events else np.full(users, None, dtype=object),
             "p_conversion": matrix.p_conversion[rows, best] if has_events else matrix.p_conversion_if_not_contacted,
             "lifetime_value": _money(predicted.lifetime_value),
@@ -134,8 +113,11 @@ def user_scores(predicted: UserPredictions, values: np.ndarray) -> pd.DataFrame:
     )
 
 
-def response_scores(predicted: UserPredictions, values: np.ndarray) -> pd.DataFrame:
-    """Return rows of predictions.response_scores: the best three events of each user, ties by event_id."""
+def response_scores(predicted: UserPredictions, values: np.ndarray, note: str = "") -> pd.DataFrame:
+    """Return rows of predictions.response_scores: the best three events of each user, ties by event_id.
+
+    `note` says of every row what stands in for the model in charge.
+    """
     matrix = predicted.matrix
     kept = min(_BEST, values.shape[1])
     order = np.argsort(-values, axis=1, kind="stable")[:, :kept]
@@ -148,8 +130,10 @@ def response_scores(predicted: UserPredictions, values: np.ndarray) -> pd.DataFr
     def by_event(name: str) -> np.ndarray:
         return matrix.events[name].to_numpy(dtype=object)[columns]
 
-    # Rounded before they are subtracted: what is written must add up for whoever reads it, to the last digit.
-    p_return, alone = _chance(cells(matrix.p_return)), _chance(matrix.p_return_if_not_contacted[rows])
+    # As they are, and not rounded: what is written adds up for whoever reads it, and is what deciding sees.
+    p_return, alone = (
+        chance.astype(np.float64) for chance in (cells(matrix.p_return), matrix.p_return_if_not_contacted[rows])
+    )
     return pd.DataFrame(
         {
             "user_id": matrix.user_ids[rows],
@@ -165,7 +149,7 @@ def response_scores(predicted: UserPredictions, values: np.ndarray) -> pd.DataFr
             "expected_revenue": _money(cells(matrix.revenue)),
             "expected_value": _money(cells(values)),
             "evidence": by_event("evidence"),
-            "explanation": predicted.explanations[rows],
+            "explanation": note or None,
             "model_version": matrix.model_version,
         }
     )
@@ -226,11 +210,6 @@ class Segments:
             )
         names = ["segment", "size", "share", "definition", "medians", "example", "best_event_type", "expected_value"]
         return pd.DataFrame(rows, columns=names)
-
-
-def _chance(chances: np.ndarray) -> np.ndarray:
-    """Return chances as float64 of the digits that are written."""
-    return np.round(np.asarray(chances, dtype=np.float64), _CHANCE_DIGITS)
 
 
 def _money(amounts: np.ndarray) -> np.ndarray:

@@ -63,16 +63,16 @@ def reasons_in_words(learner: Learner, frame: pd.DataFrame, noun: str = "chance"
     if not names:
         return reasons
     order = np.argsort(-np.abs(parts), axis=1, kind="stable")[:, :REASONS]
-    words: dict[int, np.ndarray] = {}
+    parts = np.take_along_axis(parts, order, axis=1)
+    words = np.full(order.shape, "", dtype=object)
     for position in np.unique(order):
-        words[int(position)] = _in_words(names[position], frame[names[position]])
-    for row, columns in enumerate(order):
-        said = [
-            f"{words[int(column)][row]} ({'raises' if parts[row, column] > 0 else 'lowers'} the {noun})"
-            for column in columns
-            if abs(parts[row, column]) >= _SMALLEST_PART
-        ]
-        reasons[row] = "; ".join(said) or None
+        rows, ranks = np.nonzero(order == position)
+        words[rows, ranks] = _in_words(names[position], frame[names[position]].iloc[rows])
+    directions = np.where(parts > 0, f" (raises the {noun})", f" (lowers the {noun})")
+    said = (words + directions.astype(object)).tolist()
+    is_worth_saying = (np.abs(parts) >= _SMALLEST_PART).tolist()
+    for row, (texts, kept) in enumerate(zip(said, is_worth_saying, strict=True)):
+        reasons[row] = "; ".join(text for text, keep in zip(texts, kept, strict=True) if keep) or None
     return reasons
 
 
@@ -120,15 +120,15 @@ def _in_words(name: str, column: pd.Series) -> np.ndarray:
             template, absent, groups = known, unknown, found.groupdict()
             break
     spoken = {key: (text or "").replace("_", " ") for key, text in groups.items()}
-    return np.array(
-        [
-            absent.format(**spoken)
-            if np.isnan(number)
-            else template.format(value=_number(number), percent=f"{number:.0%}", **spoken)
-            for number in numbers
-        ],
-        dtype=object,
-    )
+    # Many users have the same figure: each is put into words once.
+    different, which = np.unique(numbers, return_inverse=True)
+    words = [
+        absent.format(**spoken)
+        if np.isnan(number)
+        else template.format(value=_number(number), percent=f"{number:.0%}", **spoken)
+        for number in different
+    ]
+    return np.array(words, dtype=object)[which]
 
 
 def _number(number: float) -> str:

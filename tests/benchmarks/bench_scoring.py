@@ -22,8 +22,9 @@ from local.chain import run_chain
 from local.postgres import EmbeddedPostgres
 from local.samples import game_world
 from ml.pipelines.batches import read_user_batches
-from ml.pipelines.matrix import Prediction, matrix_values, predict_batch
-from ml.pipelines.score import explained, score_users
+from ml.pipelines.matrix import Prediction, predict_batch
+from ml.pipelines.score import score_users
+from ml.response import reasons_in_words
 from warehouse.door import Warehouse
 from warehouse.migrations import migrate
 from warehouse.settings import Settings, load_settings
@@ -124,7 +125,8 @@ def measure(settings: Settings) -> None:
         read = time.perf_counter()
         predicted = predict_batch(prediction, batch)
         done = time.perf_counter()
-        explained(prediction, predicted, matrix_values(predicted.matrix, settings))
+        learner = prediction.model.returns.baseline_.learner
+        reasons_in_words(learner, prediction.model.with_worth(predicted.features))
         told = time.perf_counter()
         numbers = batch.features.select_dtypes("number").to_numpy(dtype=np.float32)
         if bare is None:

@@ -80,6 +80,7 @@ def built(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
     with warehouse.transaction() as connection:
         connection.execute(FEATURES)
     monkeypatch.setattr(decide, "response_matrix", lambda *_: matrix())
+    monkeypatch.setattr(decide, "explain_users", lambda *given, **_: np.array([f"why {user}" for user in given[3]]))
     return warehouse
 
 
@@ -109,6 +110,10 @@ def test_every_inactive_user_gets_one_decision_within_the_limits(built: Warehous
     assert plan["cost"][0] == pytest.approx(targets["cost"].sum())
     assert plan["value"][0] <= plan["upper_bound"][0]
     assert plan["gap"][0] < 0.01
+    # Who was chosen, invited or held back, however, is told why; nobody else is.
+    chosen = frame["decision"].isin(["target", "control"])
+    assert (frame["explanation"][chosen] == "why " + frame.index[chosen]).all()
+    assert frame["explanation"][~chosen].isna().all()
 
 
 def test_rights_come_from_the_warehouse(built: Warehouse, settings: Settings) -> None:

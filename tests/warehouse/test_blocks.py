@@ -1,0 +1,48 @@
+"""Many numeric columns at once: what psycopg reads row by row comes out, with gaps, long texts and errors."""
+
+import numpy as np
+import psycopg
+import pytest
+
+from warehouse.blocks import read_block
+from warehouse.door import Warehouse
+
+ROWS = """
+    create table marts.things as select
+        n, n::numeric / 8 as money, case when n % 3 > 0 then n * 1.5::float8 end as share, n % 2 = 0 as is_odd,
+        case when n % 5 > 0 then repeat('é😀', n % 7) || n end as words, md5(n::text) as key
+    from generate_series(0, %s) as n
+"""
+
+
+@pytest.mark.parametrize("rows", [0, 1, 999])
+def test_numbers_and_texts_come_out_as_they_are(warehouse: Warehouse, rows: int) -> None:
+    with warehouse.transaction() as connection:
+        connection.execute(ROWS.replace("%s", str(rows - 1)))
+        numbers, texts = read_block(
+            connection,
+            "from marts.things where n >= %(least)s and key <> %(quoted)s order by n",
+            {"least": 0, "quoted": "o'x%"},
+            numbers=["n", "money", "share", "cast(is_odd as integer)"],
+            texts=["words", "key"],
+        )
+        expected = connection.execute(
+            "select n, money, share, is_odd, words, key from marts.things order by n"
+        ).fetchall()
+    assert numbers.shape == (rows, 4)
+    for position in range(4):
+        column = np.array([np.nan if row[position] is None else float(row[position]) for row in expected])
+        np.testing.assert_array_equal(numbers[:, position], column)
+    assert texts["words"].to_pylist() == [row[4] for row in expected]
+    assert texts["key"].to_pylist() == [row[5] for row in expected]
+
+
+def test_a_refused_query_raises_and_leaves_a_transaction_that_can_be_rolled_back(warehouse: Warehouse) -> None:
+    with warehouse.connect() as connection:
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            read_block(connection, "from marts.nothing", {}, numbers=["1"], texts=[])
+        connection.rollback()
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            read_block(connection, "from generate_series(0, 5000) as n", {}, numbers=["1 / (4000 - n)"], texts=[])
+        connection.rollback()
+        assert connection.execute("select 7").fetchone() == (7,)
