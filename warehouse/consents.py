@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import uuid4
 
+from warehouse.conflicts import retry_conflicts
 from warehouse.door import Warehouse, WarehouseError
 
 __all__ = ["record_consent", "suppress_user"]
@@ -52,18 +53,15 @@ def record_consent(
     """
     if decided_at.tzinfo is None or not channels:
         raise WarehouseError("An act of consent needs at least one channel and a moment with a time zone.")
-    with warehouse.transaction() as connection:
-        return connection.execute(
-            ADD_ACT,
-            {
-                "act_id": act_id or str(uuid4()),
-                "user_id": user_id,
-                "channels": sorted(set(channels)),
-                "purpose": purpose,
-                "is_granted": is_granted,
-                "decided_at": decided_at,
-            },
-        ).rowcount
+    act = {
+        "act_id": act_id or str(uuid4()),
+        "user_id": user_id,
+        "channels": sorted(set(channels)),
+        "purpose": purpose,
+        "is_granted": is_granted,
+        "decided_at": decided_at,
+    }
+    return retry_conflicts(lambda: warehouse.execute(ADD_ACT, act), "an act of consent")
 
 
 def suppress_user(
@@ -87,4 +85,5 @@ def suppress_user(
     """
     if suppressed_at.tzinfo is None:
         raise WarehouseError("A suppression needs a moment with a time zone.")
-    warehouse.execute(ADD_SUPPRESSION, (user_id, channel, reason, suppressed_at, is_suppressed))
+    act = (user_id, channel, reason, suppressed_at, is_suppressed)
+    retry_conflicts(lambda: warehouse.execute(ADD_SUPPRESSION, act), "a suppression")

@@ -8,6 +8,7 @@ from psycopg import sql
 
 from ml.contracts import StageReport
 from ml.pipelines.contacts import LANDED_CONTACTS, PLANNED_CONTACTS
+from warehouse.conflicts import retry_conflicts
 from warehouse.door import Warehouse, relation
 from warehouse.settings import Settings
 
@@ -22,6 +23,10 @@ LOCK_GRANTS = """
     where granted.purpose = 'marketing' and decisions.as_of_date = %(as_of_date)s and decisions.decision = 'target'
     for key share of granted
 """
+
+# A withdrawal of several statements may hold what a publish waits for and want what it holds. The publish is the one
+# that gives way, before Postgres looks for deadlocks (after a second): a withdrawal does not fail because of it.
+PATIENCE = "set local lock_timeout = '300ms'"
 
 # What has changed since the plan was made; the first reason that holds is told.
 CHECK_TARGETS: LiteralString = f"""
@@ -174,12 +179,19 @@ def publish_targets(as_of_date: date, settings: Settings, *, may_go_back: bool =
 
     Raises:
         PublishError: there are no decisions for the date, or not one for every inactive user.
+        WarehouseError: withdrawals held the same rows every time it was tried; marketing sees what it saw.
     """
+    return retry_conflicts(lambda: _publish(as_of_date, settings, may_go_back=may_go_back), "publishing targets")
+
+
+def _publish(as_of_date: date, settings: Settings, *, may_go_back: bool) -> StageReport:
+    """Publish in one transaction, which gives up where it would have to wait for a withdrawal."""
     warehouse = Warehouse(settings.warehouse_url)
     when = {"as_of_date": as_of_date}
     with warehouse.transaction() as connection:
         # Two runs that publish at once follow one another; readers are not held up.
         connection.execute("lock table marketing.publications in share row exclusive mode")
+        connection.execute(PATIENCE)
         newest = _row(connection, "select max(as_of_date) from marketing.publications", {})[0]
         if newest is not None and newest > as_of_date and not may_go_back:
             return _left_alone(as_of_date, newest)

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 import duckdb
 
 from ml.contracts import StageReport
+from warehouse.conflicts import retry_conflicts
 from warehouse.contract import TableContract, load_contract
 from warehouse.door import Warehouse
 from warehouse.landing.checks import TableChecks, literal
@@ -84,6 +85,7 @@ def land_folder(folder: Path, settings: Settings) -> LandingReport:
 
     Raises:
         LandingError: the source is refused as a whole, and the warehouse is as it was.
+        WarehouseError: acts of consent of the same users came in between every time; the warehouse is as it was.
     """
     contract = load_contract()
     tables, warnings = find_tables(folder, contract)
@@ -138,7 +140,9 @@ def _land(
             )
     _refuse_currency_mix(workbench, all_checks["payments"])
     try:
-        write_batch(workbench, contract, sources, landed, has_landed, batch_id)
+        retry_conflicts(
+            lambda: write_batch(workbench, contract, sources, landed, has_landed, batch_id), "the landing of the source"
+        )
     except duckdb.Error as error:
         raise LandingError(
             f"Postgres refused the rows ({str(error).strip().splitlines()[0]}): nothing was landed."

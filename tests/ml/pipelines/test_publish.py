@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from threading import Event, Thread
+from time import sleep
 
 import psycopg
 import pytest
@@ -214,6 +215,35 @@ def test_withdrawals_race_publishes_and_nobody_without_a_grant_is_ever_seen(
         )
         == 0
     )
+
+
+def test_a_publish_gives_way_to_a_withdrawal_of_several_statements(predicted: Warehouse, settings: Settings) -> None:
+    """The withdrawal holds one user and wants another whom the publish has locked: it goes through at once."""
+    predict(predicted, FIRST, version="a")
+    withdraw = (
+        "insert into privacy.consent_acts (source, user_id, channel, purpose, is_granted, decided_at) "
+        "values ('user', %s, 'mail', 'marketing', false, '2018-01-01')"
+    )
+    targets = predicted.read_frame(
+        "select user_id from predictions.decisions where decision = 'target' order by user_id"
+    )["user_id"].tolist()
+    waiting = "select exists (select from pg_stat_activity where wait_event_type = 'Lock' and datname = %s)"
+    database = connection_parameters(predicted.url)["dbname"]
+    result: list[int] = []
+    publisher = Thread(target=lambda: result.append(publish_targets(FIRST, settings).rows))
+    with predicted.connect() as withdrawing:
+        withdrawing.execute(withdraw, (targets[75],))
+        publisher.start()
+        while not (result or predicted.scalar(waiting, (database,))):
+            sleep(0.01)
+        # By now Postgres would have looked for a deadlock in vain, and it would be the withdrawal that it finds.
+        sleep(1.2)
+        for user in targets[:75] + targets[76:140]:
+            withdrawing.execute(withdraw, (user,))
+        withdrawing.commit()
+    publisher.join()
+    assert result == [10]
+    assert predicted.scalar("select count(*) from marketing.targets") == 10
 
 
 def test_the_same_again_is_the_same_to_the_byte(predicted: Warehouse, settings: Settings) -> None:
