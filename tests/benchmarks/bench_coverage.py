@@ -17,7 +17,15 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from local.samples import game_world
-from ml.experiments import CovariateStatistic, Design, Metric, Stratum, read_campaign
+from ml.experiments import (
+    CovariateStatistic,
+    Design,
+    Metric,
+    Stratum,
+    crossing_chance,
+    read_campaign,
+    sequential_half_width,
+)
 
 METRICS = (
     Metric("return", "returned", is_share=True),
@@ -163,6 +171,14 @@ def main() -> None:
     print("true effects: " + ", ".join(f"{name} {value:+.4f}" for name, value in truth.effects.items()))
     for (design, metric), (read, held) in coverage(truth, runs=options.runs, users=options.users).items():
         print(f"{design:>17} {metric:>10}: {held / read:6.1%} of {read} runs hold the truth")
+    print(f"     always-valid: theory says {1 - expected_misses(options.users):.1%} at least")
+
+
+def expected_misses(users: int) -> float:
+    """Chance that an always-valid interval ever misses on the days, by the law of the score between them."""
+    tuning = DESIGNS["always-valid"].tuning
+    boundaries = [sequential_half_width(1.0, users * day // DAYS, tuning=tuning) for day in range(1, DAYS + 1)]
+    return float(crossing_chance(tuple(boundaries))[-1])
 
 
 if __name__ == "__main__":

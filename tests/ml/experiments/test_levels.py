@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from ml.experiments import (
     CovariateStatistic,
@@ -13,7 +14,9 @@ from ml.experiments import (
     crossing_chance,
     cuped,
     group_sequential_boundaries,
+    sequential_half_width,
 )
+from ml.experiments.sequential import sequential_rho
 
 DAYS = 28
 A_DAY = 60
@@ -57,6 +60,58 @@ def test_daily_peeking_keeps_the_level_of_always_valid_intervals_and_breaks_that
             peeked[name] += claims[name]
     assert peeked["always-valid"] / runs <= 0.05
     assert peeked["fixed"] / runs > 0.15
+
+
+def boundaries_of(tuning: float) -> tuple[float, ...]:
+    """|z| at which an always-valid interval leaves zero out, on each day."""
+    return tuple(sequential_half_width(1.0, 2 * A_DAY * day, tuning=tuning) for day in range(1, DAYS + 1))
+
+
+@pytest.mark.parametrize("share", [0.01, 0.1, 1 / 3, 1.0])
+def test_always_valid_intervals_miss_as_often_as_theory_says_and_no_more_often(share: float) -> None:
+    """The chance to miss by the last look is alpha times the mixture's chance to have ended by then, less overshoot.
+
+    Under the mixture Q of effects the evidence M is the likelihood ratio dQ/dP, so that P(ended) = E_Q[1/M at the end];
+    what is left to 5 % belongs to looks that are still to come, and to jumps over the boundary between two looks.
+    """
+    alpha, runs, last = 0.05, 4_000, 2 * A_DAY * DAYS
+    tuning = share * last
+    expected = crossing_chance(boundaries_of(tuning))[-1]
+    random = np.random.default_rng(12)
+    # Under the mixture: effects drawn, the score added up day by day.
+    rho = sequential_rho(alpha, tuning)
+    users = 2.0 * A_DAY * np.arange(1, DAYS + 1)
+    noise = random.normal(size=(100_000, DAYS)).cumsum(axis=1) * np.sqrt(2 * A_DAY)
+    scores = noise + rho * random.normal(size=(100_000, 1)) * users
+    spread = 1 + users * rho**2
+    evidence = (scores * rho) ** 2 / (2 * spread) - np.log(spread) / 2
+    has_ended = evidence >= -np.log(alpha)
+    first = has_ended.argmax(axis=1)
+    at_end = evidence[np.arange(first.size), first]
+    by_theory = np.where(has_ended.any(axis=1), np.exp(-at_end), 0.0)
+    assert expected == pytest.approx(by_theory.mean(), abs=4 * by_theory.std() / np.sqrt(by_theory.size))
+    assert expected < alpha * has_ended.any(axis=1).mean() < alpha
+    # And as it is read: a yes or no per user, two arms, looked at every day.
+    totals = daily(random, runs, (0.3, 0.3))
+    missed = 0
+    for run in range(runs):
+        for day in range(DAYS):
+            arms = [ProportionStatistic(A_DAY * (day + 1), int(totals[run, arm, day])) for arm in range(2)]
+            effect = compare_always_valid(*arms, tuning=tuning)
+            if not effect.low <= 0 <= effect.high:
+                missed += 1
+                break
+    low, high = stats.binom.ppf([0.0005, 0.9995], runs, expected)
+    assert low <= missed <= high
+
+
+def test_no_mixture_is_narrower_at_the_planned_end_than_the_one_tuned_to_it() -> None:
+    last = 2 * A_DAY * DAYS
+    widths = {share: sequential_half_width(1.0, last, tuning=share * last) for share in (0.01, 0.1, 1 / 3, 1.0, 3.0)}
+    assert min(widths, key=lambda share: widths[share]) == 1.0
+    # With one look a day none of them misses as often as it might: about a third of it at most.
+    misses = [crossing_chance(boundaries_of(share * last))[-1] for share in (0.001, *widths)]
+    assert 0.01 < max(misses) < 0.02
 
 
 @pytest.mark.parametrize("shape", ["pocock", "obrien-fleming"])
