@@ -8,7 +8,7 @@ loop over the messages does no more than keep them. Texts follow the numbers in 
 from __future__ import annotations
 
 import select
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
 from typing import Any
 
@@ -17,7 +17,9 @@ import psycopg
 import pyarrow as pa
 from psycopg import pq
 
-__all__ = ["read_block"]
+__all__ = ["Block", "read_block", "read_blocks"]
+
+Block = tuple[np.ndarray, dict[str, pa.Array]]
 
 # What every binary COPY begins with: eleven bytes of signature, flags and the length of an extension that is empty.
 _HEADER_BYTES = 19
@@ -27,11 +29,11 @@ _END_OF_ROWS = b"\xff\xff"
 def read_block(
     connection: psycopg.Connection[Any],
     source: str,
-    parameters: dict[str, Any],
+    parameters: Mapping[str, Any],
     *,
     numbers: Sequence[str],
     texts: Sequence[str],
-) -> tuple[np.ndarray, dict[str, pa.Array]]:
+) -> Block:
     """Read columns of a query, rows in its order.
 
     Args:
@@ -47,24 +49,49 @@ def read_block(
     Raises:
         psycopg.Error: Postgres refused the query.
     """
+    blocks = list(read_blocks(connection, source, parameters, numbers=numbers, texts=texts, rows=None))
+    return blocks[0] if blocks else (np.zeros((0, len(numbers))), {text: pa.array([], pa.string()) for text in texts})
+
+
+def read_blocks(
+    connection: psycopg.Connection[Any],
+    source: str,
+    parameters: Mapping[str, Any],
+    *,
+    numbers: Sequence[str],
+    texts: Sequence[str],
+    rows: int | None,
+) -> Iterator[Block]:
+    """Read as `read_block`, at most `rows` rows at a time as they arrive; nothing where there is no row.
+
+    The connection can do nothing else before the last block is read.
+    """
     if connection.info.transaction_status is pq.TransactionStatus.IDLE:
         connection.execute("select")  # psycopg opens the transaction that the lines below run in
     selected = [f"coalesce(cast({number} as double precision), 'NaN')" for number in numbers]
     statement = f"copy (select {', '.join([*selected, *texts])} {source}) to stdout with (format binary)"
-    fixed_bytes = 2 + 12 * len(numbers)
+    width = 2 + 12 * len(numbers)
     fixed, rest, ends = BytesIO(), BytesIO(), [0]
     start = _HEADER_BYTES
     for message in _messages(connection, psycopg.ClientCursor(connection).mogrify(statement, parameters)):
         if message[start : start + 2] == _END_OF_ROWS:
             continue
-        fixed.write(message[start : start + fixed_bytes])
-        ends.append(ends[-1] + rest.write(message[start + fixed_bytes :]))
+        fixed.write(message[start : start + width])
+        ends.append(ends[-1] + rest.write(message[start + width :]))
         start = 0
+        if len(ends) - 1 == rows:
+            yield _block(fixed, rest, ends, numbers, texts)
+            fixed, rest, ends = BytesIO(), BytesIO(), [0]
+    if len(ends) > 1:
+        yield _block(fixed, rest, ends, numbers, texts)
+
+
+def _block(fixed: BytesIO, rest: BytesIO, ends: list[int], numbers: Sequence[str], texts: Sequence[str]) -> Block:
+    """Rows that arrived: their numbers, one after another, and their texts, where each row's end."""
     rows = len(ends) - 1
-    cells = np.frombuffer(fixed.getbuffer(), dtype=np.uint8).reshape(rows, fixed_bytes)[:, 2:]
+    cells = np.frombuffer(fixed.getbuffer(), dtype=np.uint8).reshape(rows, -1)[:, 2:]
     values = cells.reshape(rows, len(numbers), 12)[:, :, 4:].view(">f8")[:, :, 0]
-    beginnings = np.array(ends[:-1], dtype=np.int64)
-    columns = _texts(rest.getvalue(), beginnings, len(texts))
+    columns = _texts(rest.getvalue(), np.array(ends[:-1], dtype=np.int64), len(texts))
     return values.astype(np.float64), dict(zip(texts, columns, strict=True))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -124,6 +124,49 @@ class Warehouse:
                 copy.write(memoryview(sink.getvalue()))
         return int(rows.num_rows)
 
+    @contextmanager
+    def replacing(
+        self, connection: psycopg.Connection[Any], table: str, key: Mapping[str, Any]
+    ) -> Iterator[Callable[[pd.DataFrame | pa.Table], int]]:
+        """Delete the rows of `schema.table` whose columns equal `key`, and give what appends frames in their place.
+
+        Where the table holds nothing else it is emptied, and its primary key is built when the block ends: Postgres
+        then keeps no log of the rows and no index row by row, which takes half of the time. Readers wait meanwhile.
+        """
+        name = relation(table)
+        others = sql.SQL("select exists (select from {} where not ({}))").format(name, _equal(key))
+
+        def holds_others() -> bool:
+            row = connection.execute(others, list(key.values())).fetchone()
+            return row is None or bool(row[0])
+
+        keys: list[tuple[str, str]] = []
+        is_emptied = _is_owned(connection, table) and not holds_others()
+        if is_emptied:
+            connection.execute(sql.SQL("lock table {} in access exclusive mode").format(name))
+            # Somebody else may have written until the lock was there.
+            is_emptied = not holds_others()
+        if is_emptied:
+            keys = connection.execute(
+                "select conname::text, pg_get_constraintdef(oid) from pg_constraint"
+                " where conrelid = %s::regclass and contype = 'p'",
+                (table,),
+            ).fetchall()
+            connection.execute(sql.SQL("truncate {}").format(name))
+            for constraint, _ in keys:
+                connection.execute(
+                    sql.SQL("alter table {} drop constraint {}").format(name, sql.Identifier(constraint))
+                )
+        else:
+            connection.execute(sql.SQL("delete from {} where {}").format(name, _equal(key)), list(key.values()))
+        yield lambda frame: self.copy_frame(connection, table, frame)
+        for constraint, definition in keys:
+            connection.execute(
+                sql.SQL("alter table {} add constraint {} {}").format(
+                    name, sql.Identifier(constraint), _trusted(definition)
+                )
+            )
+
     def replace_rows(
         self,
         connection: psycopg.Connection[Any],
@@ -135,10 +178,7 @@ class Warehouse:
 
         Both happen in the transaction of `connection`, so that a rerun replaces what it wrote before.
         """
-        conditions = sql.SQL(" and ").join(
-            sql.SQL("{} = {}").format(sql.Identifier(column), sql.Placeholder()) for column in key
-        )
-        statement = sql.SQL("delete from {} where {}").format(relation(table), conditions)
+        statement = sql.SQL("delete from {} where {}").format(relation(table), _equal(key))
         connection.execute(statement, list(key.values()))
         return self.copy_frame(connection, table, frame)
 
@@ -213,6 +253,19 @@ def _as_arrow(frame: pd.DataFrame | pa.Table) -> pa.Table:
             )
             frame = frame.set_column(position, column.name, texts)
     return frame
+
+
+def _equal(key: Mapping[str, Any]) -> sql.Composed:
+    """Condition that columns equal the values of a key, in its order."""
+    return sql.SQL(" and ").join(sql.SQL("{} = {}").format(sql.Identifier(name), sql.Placeholder()) for name in key)
+
+
+def _is_owned(connection: psycopg.Connection[Any], table: str) -> bool:
+    """Whether this login may change what the table is."""
+    row = connection.execute(
+        "select pg_has_role(relowner, 'usage') from pg_class where oid = %s::regclass", (table,)
+    ).fetchone()
+    return row is not None and bool(row[0])
 
 
 def _trusted(statement: str) -> sql.SQL:

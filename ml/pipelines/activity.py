@@ -1,12 +1,17 @@
 """Says of every user of a date whether they are still there, by each definition of inactivity, and writes it down."""
 
+from collections.abc import Iterator
+from contextlib import closing
 from datetime import date
 
 import numpy as np
 import pandas as pd
+import psycopg
+import pyarrow as pa
 
 from ml.pipelines.reading import require_features
 from ml.value import DEFINITIONS, ActivityModel, compare_definitions
+from warehouse.blocks import read_block
 from warehouse.door import Warehouse
 from warehouse.settings import Settings
 
@@ -19,6 +24,8 @@ __all__ = [
     "write_user_activity",
 ]
 
+_TABLE = "predictions.user_activity"
+_USERS_AT_A_TIME = 262_144
 _ACTIVITY = ("active_days_count_life", "days_since_first_activity", "days_since_last_activity")
 
 
@@ -41,8 +48,36 @@ def fit_activity(users: pd.DataFrame, settings: Settings) -> ActivityModel:
     return ActivityModel(late_after=settings.inactivity.late_after).fit(*_days(users))
 
 
+def read_activity_in_parts(warehouse: Warehouse, as_of_date: date) -> Iterator[tuple[pa.Array, pd.DataFrame]]:
+    """Read as `read_activity`, some users at a time in the warehouse's order of user_id: their ids, and the columns.
+
+    Raises:
+        PipelineError: there are no features for the date.
+    """
+    require_features(warehouse, as_of_date)
+    names = [*_ACTIVITY, "is_inactive"]
+    parameters = {"as_of_date": as_of_date, "most": _USERS_AT_A_TIME, "last": ""}
+    with closing(warehouse.connect()) as connection:
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        connection.read_only = True
+        after = ""
+        while True:
+            numbers, texts = read_block(
+                connection,
+                f"from features.feat_user_behaviour where as_of_date = %(as_of_date)s{after}"
+                " order by user_id limit %(most)s",
+                parameters,
+                numbers=[*_ACTIVITY, "cast(is_inactive as integer)"],
+                texts=["user_id"],
+            )
+            if not len(numbers):
+                return
+            yield texts["user_id"], pd.DataFrame(numbers, columns=names)
+            parameters["last"], after = texts["user_id"][-1].as_py(), " and user_id > %(last)s"
+
+
 def activity_rows(users: pd.DataFrame, model: ActivityModel, settings: Settings) -> pd.DataFrame:
-    """Return the rows of predictions.user_activity but for the date, one per user."""
+    """Return the rows of predictions.user_activity but for the date and the users, one per user."""
     judged = model.describe(*_days(users))
     fixed = users["is_inactive"].to_numpy(dtype=bool)
     chance = judged["p_alive"].to_numpy()
@@ -54,7 +89,6 @@ def activity_rows(users: pd.DataFrame, model: ActivityModel, settings: Settings)
     }
     return pd.DataFrame(
         {
-            "user_id": users["user_id"],
             "p_alive": chance,
             "usual_gap_days": judged["usual_gap_days"],
             "days_late": judged["days_late"],
@@ -79,11 +113,17 @@ def write_user_activity(
 
     Training calls it before it looks at the inactive, where their definition rests on a model; scoring always.
     """
-    rows = activity_rows(read_activity(warehouse, as_of_date), model, settings)
-    with warehouse.transaction() as connection:
-        key = {"as_of_date": as_of_date}
-        warehouse.replace_rows(connection, "predictions.user_activity", rows.assign(**key), key)
-    return compare_definitions({name: rows[f"is_inactive_{name}"].to_numpy() for name in DEFINITIONS})
+    found: dict[str, list[np.ndarray]] = {name: [] for name in DEFINITIONS}
+    key = {"as_of_date": as_of_date}
+    with warehouse.transaction() as connection, warehouse.replacing(connection, _TABLE, key) as write:
+        for user_ids, users in read_activity_in_parts(warehouse, as_of_date):
+            rows = activity_rows(users, model, settings)
+            columns = {str(name): rows[name].to_numpy() for name in rows}
+            dates = pa.repeat(pa.scalar(as_of_date), len(rows))
+            write(pa.table({"user_id": user_ids, **columns, "as_of_date": dates}))
+            for name, parts in found.items():
+                parts.append(columns[f"is_inactive_{name}"])
+    return compare_definitions({name: np.concatenate(parts) for name, parts in found.items()})
 
 
 def comparison_sentence(comparison: pd.DataFrame, settings: Settings) -> str:

@@ -146,11 +146,14 @@ def predict_batch(prediction: Prediction, batch: UserBatch) -> UserPredictions:
     evidence = np.full(columns, "insufficient", dtype=object)
     for event_type, positions in events.groupby("event_type", sort=True).indices.items():
         name, towards = str(event_type), batch.event_features[str(event_type)]
+        # All three are given the same frames, so that they share what follows from them alone.
         returns = model.returns.predict(valued, towards, name, alone, channels)
         columns_of_type = {
             "p_return": returns.with_event,
-            "p_conversion": model.conversions.predict(features, towards, name, conversion, channels).with_event,
-            "revenue": model.revenues.predict(features, towards, name, revenue).with_event * factor,
+            "p_conversion": model.conversions.predict(
+                valued, towards, name, conversion, channels, with_interval=False
+            ).with_event,
+            "revenue": model.revenues.predict(valued, towards, name, revenue, with_interval=False).with_event * factor,
             "uplift_low": returns.uplift_low,
             "uplift_high": returns.uplift_high,
         }

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from ml.registry import ModelRegistry, ModelVersion, RegistryError
+from ml.registry import ModelRegistry, ModelVersion, RegistryError, pack
 from ml.response import WORTH, ConversionModel, ReturnModel, RevenueModel
 from ml.segmentation import UserSegmenter
 from ml.value import ActivityModel, LifetimeValueModel, MoneyBySegment, SocialInfluence
@@ -86,9 +86,18 @@ class ScoringModel:
         if "money" not in state:
             raise RegistryError("The model was trained by an earlier version of this program: retrain the models.")
         segmenter = state["segmenter"]
+        returns, conversions = (
+            ReturnModel.from_state(state["returns"]),
+            ConversionModel.from_state(state["conversions"]),
+        )
+        if state["returns"]["affinity"] is not None and pack(state["returns"]["affinity"]) == pack(
+            state["conversions"]["affinity"]
+        ):
+            # Learned once and kept with both; one object is asked once.
+            conversions.affinity = returns.affinity
         return cls(
-            returns=ReturnModel.from_state(state["returns"]),
-            conversions=ConversionModel.from_state(state["conversions"]),
+            returns=returns,
+            conversions=conversions,
             revenues=RevenueModel.from_state(state["revenues"]),
             lifetime=LifetimeValueModel.from_state(state["lifetime"]),
             activity=ActivityModel.from_state(state["activity"]),

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
-from zlib import crc32
 
 import numpy as np
 import pandas as pd
 
 from ml.pipelines.pictures import Picture, save_pictures
+from ml.pipelines.sample import UserSample
 from ml.segmentation import SegmentProfile, UserSegmenter
 from warehouse.door import Warehouse
 from warehouse.settings import Settings
@@ -29,7 +29,7 @@ class Portrait:
     def __init__(self, segmenter: UserSegmenter | None) -> None:
         self._segmenter = segmenter
         self._scores: list[np.ndarray] = []
-        self._points = pd.DataFrame(columns=["first", "second", "segment", "_order", "_user_id"])
+        self._points = UserSample(_POINTS)
 
     def add(self, features: pd.DataFrame, segments: np.ndarray, value_score: np.ndarray) -> None:
         """Take in a batch of users: features (index user_id), segments and value scores, in the same order."""
@@ -38,13 +38,10 @@ class Portrait:
         self._scores.append(np.asarray(value_score, dtype=np.float32))
         if self._segmenter is None or not len(features):
             return
-        # Who is drawn follows from the user's id: neither from the batches nor from who else is there.
-        order = np.array([crc32(str(user_id).encode()) for user_id in features.index], dtype=np.int64)
-        rows = np.argsort(order, kind="stable")[:_POINTS]
-        drawn = scatter_data(self._segmenter, features.iloc[rows], segments[rows])
-        drawn = drawn.assign(_order=order[rows], _user_id=features.index.to_numpy(dtype=object)[rows])
-        together = pd.concat([self._points, drawn]) if len(self._points) else drawn
-        self._points = together.sort_values(["_order", "_user_id"]).head(_POINTS)
+        user_ids = features.index.to_numpy(dtype=object)
+        rows = self._points.rows_to_offer(user_ids)
+        if rows.size:
+            self._points.add(user_ids[rows], scatter_data(self._segmenter, features.iloc[rows], segments[rows]))
 
     def save(
         self, warehouse: Warehouse, as_of_date: date, profiles: Sequence[SegmentProfile], settings: Settings
@@ -64,8 +61,8 @@ class Portrait:
             Picture("value_distribution", "Value scores of the users", distribution, values),
             Picture("value_gain", "What inviting the best first brings", gain_figure(gain, currency=currency), gain),
         ]
-        if len(self._points) and profiles:
-            points = self._points[["first", "second", "segment"]].reset_index(drop=True)
+        points = self._points.rows
+        if len(points) and profiles:
             bars = profile_data(profiles)
             pictures += [
                 Picture("segment_scatter", "Users by segment in two components", scatter_figure(points), points),

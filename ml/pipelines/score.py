@@ -1,10 +1,13 @@
 """Stage: write what the champion says about every inactive user - scores, the best three events, segments."""
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from ml.contracts import StageReport
 from ml.pipelines.activity import comparison_sentence, write_user_activity
@@ -12,6 +15,7 @@ from ml.pipelines.batches import ROWS_PER_BATCH
 from ml.pipelines.matrix import Prediction, UserPredictions, matrix_values
 from ml.pipelines.model import ScoringModel
 from ml.pipelines.portrait import Portrait
+from ml.pipelines.sample import UserSample
 from ml.segmentation import SegmentProfile
 from ml.value import value_score
 from warehouse.door import Warehouse
@@ -21,11 +25,9 @@ __all__ = ["score_users"]
 
 _BEST = 3
 _MONEY_DIGITS = 6
-_FORGET = (
-    "delete from predictions.user_scores where as_of_date = %(as_of_date)s",
-    "delete from predictions.response_scores where as_of_date = %(as_of_date)s",
-    "delete from predictions.segments where as_of_date = %(as_of_date)s",
-)
+# Medians of so many users are those of all to within half a percent of the users.
+_PROFILED_USERS = 100_000
+_SEGMENT = "_segment"
 
 
 def score_users(as_of_date: date, settings: Settings, *, rows_per_batch: int = ROWS_PER_BATCH) -> StageReport:
@@ -44,20 +46,22 @@ def score_users(as_of_date: date, settings: Settings, *, rows_per_batch: int = R
     evidence: dict[str, str] = {}
     key = {"as_of_date": as_of_date}
     with warehouse.transaction() as connection:
-        for statement in _FORGET:
-            connection.execute(statement, key)
-        for predicted in prediction.batches(rows_per_batch):
-            values = matrix_values(predicted.matrix, settings)
-            segments.add(predicted, values)
-            evidence.update(
-                zip(predicted.matrix.events["event_type"], predicted.matrix.events["evidence"], strict=True)
-            )
-            scores, best = user_scores(predicted, values), response_scores(predicted, values, prediction.note)
-            portrait.add(predicted.features, predicted.segments, scores["value_score"].to_numpy())
-            users += warehouse.copy_frame(connection, "predictions.user_scores", scores.assign(**key))
-            responses += warehouse.copy_frame(connection, "predictions.response_scores", best.assign(**key))
+        with (
+            warehouse.replacing(connection, "predictions.user_scores", key) as write_users,
+            warehouse.replacing(connection, "predictions.response_scores", key) as write_responses,
+        ):
+            for predicted in prediction.batches(rows_per_batch):
+                values = matrix_values(predicted.matrix, settings)
+                segments.add(predicted, values)
+                evidence.update(
+                    zip(predicted.matrix.events["event_type"], predicted.matrix.events["evidence"], strict=True)
+                )
+                scores = user_scores(predicted, values)
+                portrait.add(predicted.features, predicted.segments, scores["value_score"])
+                users += write_users(_as_rows(scores, as_of_date))
+                responses += write_responses(_as_rows(response_scores(predicted, values, prediction.note), as_of_date))
         profiles = segments.rows(prediction.events["event_type"].to_numpy(dtype=object))
-        warehouse.copy_frame(connection, "predictions.segments", profiles.assign(**key))
+        warehouse.replace_rows(connection, "predictions.segments", profiles.assign(**key), key)
     folder = portrait.save(warehouse, as_of_date, segments.profiles, settings)
     messages = [*prediction.messages, comparison_sentence(comparison, settings)]
     if users == 0:
@@ -81,40 +85,37 @@ def score_users(as_of_date: date, settings: Settings, *, rows_per_batch: int = R
     return StageReport("score_users", as_of_date, users + responses, tuple(messages), details)
 
 
-def user_scores(predicted: UserPredictions, values: np.ndarray) -> pd.DataFrame:
-    """Return rows of predictions.user_scores, one per inactive user."""
+def user_scores(predicted: UserPredictions, values: np.ndarray) -> dict[str, np.ndarray | pa.Array]:
+    """Return columns of predictions.user_scores, a row per inactive user."""
     matrix = predicted.matrix
     users = len(matrix.user_ids)
     has_events = values.shape[1] > 0
     rows = np.arange(users)
     # argmax takes the first of equals, and events are sorted by event_id: ties are decided the same way every time.
-    best = values.argmax(axis=1) if has_events else np.zeros(users, dtype=np.int64)
-    event_ids = matrix.events["event_id"].to_numpy(dtype=object)
+    best = values.argmax(axis=1) if has_events else np.full(users, -1)
     score = value_score(
         expected_incremental_value=values[rows, best] if has_events else None,
         p_return_if_not_contacted=matrix.p_return_if_not_contacted,
         lifetime_value=predicted.lifetime_value_if_back,
     )
-    return pd.DataFrame(
-        {
-            "user_id": matrix.user_ids,
-            "segment": predicted.segments,
-            "p_alive": predicted.p_alive,
-            "p_return_if_not_contacted": matrix.p_return_if_not_contacted,
-            "p_return_best": matrix.p_return[rows, best] if has_events else matrix.p_return_if_not_contacted,
-            "best_event_id": event_ids[best] if has_events else np.full(users, None, dtype=object),
-            "p_conversion": matrix.p_conversion[rows, best] if has_events else matrix.p_conversion_if_not_contacted,
-            "lifetime_value": _money(predicted.lifetime_value),
-            "value_score": _money(score),
-            "social_influence": _money(predicted.social_influence),
-            "is_reachable": predicted.is_reachable,
-            "model_version": matrix.model_version,
-        }
-    )
+    return {
+        "user_id": pa.array(matrix.user_ids, pa.string()),
+        "segment": pa.array(predicted.segments, pa.string()),
+        "p_alive": predicted.p_alive,
+        "p_return_if_not_contacted": matrix.p_return_if_not_contacted,
+        "p_return_best": matrix.p_return[rows, best] if has_events else matrix.p_return_if_not_contacted,
+        "best_event_id": _words(matrix.events["event_id"], best),
+        "p_conversion": matrix.p_conversion[rows, best] if has_events else matrix.p_conversion_if_not_contacted,
+        "lifetime_value": _money(predicted.lifetime_value),
+        "value_score": _money(score),
+        "social_influence": _money(predicted.social_influence),
+        "is_reachable": predicted.is_reachable,
+        "model_version": _words([matrix.model_version], np.zeros(users, dtype=np.int64)),
+    }
 
 
-def response_scores(predicted: UserPredictions, values: np.ndarray, note: str = "") -> pd.DataFrame:
-    """Return rows of predictions.response_scores: the best three events of each user, ties by event_id.
+def response_scores(predicted: UserPredictions, values: np.ndarray, note: str = "") -> dict[str, np.ndarray | pa.Array]:
+    """Return columns of predictions.response_scores: the best three events of each user, ties by event_id.
 
     `note` says of every row what stands in for the model in charge.
     """
@@ -123,42 +124,55 @@ def response_scores(predicted: UserPredictions, values: np.ndarray, note: str = 
     order = np.argsort(-values, axis=1, kind="stable")[:, :kept]
     rows = np.repeat(np.arange(values.shape[0]), kept)
     columns = order.ravel()
+    every = np.zeros(len(rows), dtype=np.int64)
 
     def cells(array: np.ndarray | None) -> np.ndarray:
         return np.full(len(rows), np.nan) if array is None else array[rows, columns]
-
-    def by_event(name: str) -> np.ndarray:
-        return matrix.events[name].to_numpy(dtype=object)[columns]
 
     # As they are, and not rounded: what is written adds up for whoever reads it, and is what deciding sees.
     p_return, alone = (
         chance.astype(np.float64) for chance in (cells(matrix.p_return), matrix.p_return_if_not_contacted[rows])
     )
-    return pd.DataFrame(
-        {
-            "user_id": matrix.user_ids[rows],
-            "event_id": by_event("event_id"),
-            "event_type": by_event("event_type"),
-            "p_return": p_return,
-            "p_return_if_not_contacted": alone,
-            "uplift": p_return - alone,
-            "uplift_low": cells(matrix.uplift_low),
-            "uplift_high": cells(matrix.uplift_high),
-            "p_conversion": cells(matrix.p_conversion),
-            "p_conversion_if_not_contacted": matrix.p_conversion_if_not_contacted[rows],
-            "expected_revenue": _money(cells(matrix.revenue)),
-            "expected_value": _money(cells(values)),
-            "evidence": by_event("evidence"),
-            "explanation": note or None,
-            "model_version": matrix.model_version,
-        }
-    )
+    return {
+        "user_id": pa.array(matrix.user_ids, pa.string()).take(pa.array(rows)),
+        "event_id": _words(matrix.events["event_id"], columns),
+        "event_type": _words(matrix.events["event_type"], columns),
+        "p_return": p_return,
+        "p_return_if_not_contacted": alone,
+        "uplift": p_return - alone,
+        "uplift_low": cells(matrix.uplift_low),
+        "uplift_high": cells(matrix.uplift_high),
+        "p_conversion": cells(matrix.p_conversion),
+        "p_conversion_if_not_contacted": matrix.p_conversion_if_not_contacted[rows],
+        "expected_revenue": _money(cells(matrix.revenue)),
+        "expected_value": _money(cells(values)),
+        "evidence": _words(matrix.events["evidence"], columns),
+        "explanation": _words([note or None], every),
+        "model_version": _words([matrix.model_version], every),
+    }
+
+
+def _words(words: Sequence[str | None] | pd.Series, position: np.ndarray) -> pa.Array:
+    """Texts by position, none where it is -1."""
+    return pa.array([*words, None], pa.string()).take(pa.array(np.where(position < 0, len(words), position)))
+
+
+def _as_rows(columns: dict[str, np.ndarray | pa.Array], as_of_date: date) -> pa.Table:
+    """Columns as rows of a date, every figure to its last bit."""
+    exact = {
+        name: column.astype(np.float64) if column.dtype == np.float32 else column
+        for name, column in columns.items()
+        if isinstance(column, np.ndarray)
+    }
+    rows = len(columns["user_id"])
+    return pa.table({**columns, **exact, "as_of_date": pa.repeat(pa.scalar(as_of_date), rows)})
 
 
 class Segments:
     """What the segments of a date look like, gathered batch by batch.
 
-    Only what the profiles show is kept of a user: the segment and the segment's main features.
+    Sizes and values are of all users; medians and examples of `_PROFILED_USERS` at most, of whom the segment and the
+    segments' main features are kept.
     """
 
     def __init__(self, model: ScoringModel, events: int) -> None:
@@ -166,8 +180,7 @@ class Segments:
         self._sizes: Counter[str] = Counter()
         self._totals: dict[str, np.ndarray] = {}
         self._events = events
-        self._features: list[pd.DataFrame] = []
-        self._names: list[np.ndarray] = []
+        self._users = UserSample(_PROFILED_USERS)
         self.profiles: tuple[SegmentProfile, ...] = ()
 
     def add(self, predicted: UserPredictions, values: np.ndarray) -> None:
@@ -181,17 +194,24 @@ class Segments:
             total = self._totals.setdefault(str(name), np.zeros(self._events, dtype=np.int64))
             total += millionths[inside].sum(axis=0)
         if self._segmenter is not None:
-            shown = [name for name in self._segmenter.main_features_ if name in predicted.features]
-            self._features.append(predicted.features[shown].reset_index(drop=True))
-            self._names.append(predicted.segments)
+            user_ids = predicted.features.index.to_numpy(dtype=object)
+            rows = self._users.rows_to_offer(user_ids)
+            if rows.size:
+                shown = [name for name in self._segmenter.main_features_ if name in predicted.features]
+                known = predicted.features[shown].iloc[rows].assign(**{_SEGMENT: predicted.segments[rows]})
+                self._users.add(user_ids[rows], known)
 
     def rows(self, event_types: np.ndarray) -> pd.DataFrame:
         """Return the rows of predictions.segments, one per segment that has users."""
         described = {}
         users = sum(self._sizes.values())
         if self._segmenter is not None and users:
-            features = pd.concat(self._features, ignore_index=True)
-            self.profiles = self._segmenter.describe(features, np.concatenate(self._names))
+            drawn = self._users.rows
+            profiles = self._segmenter.describe(drawn.drop(columns=_SEGMENT), drawn[_SEGMENT].to_numpy(dtype=object))
+            self.profiles = tuple(
+                replace(profile, size=self._sizes[profile.segment], share=self._sizes[profile.segment] / users)
+                for profile in profiles
+            )
             described = {profile.segment: profile for profile in self.profiles}
         rows = []
         for segment, size in sorted(self._sizes.items()):

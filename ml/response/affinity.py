@@ -6,6 +6,7 @@ feature; how far it moves returns is then learned from the randomised rows like 
 nothing for returns costs one slope that vanishes.
 """
 
+import weakref
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Self
@@ -29,6 +30,10 @@ _ROWS = 20_000
 
 class AffinityModel:
     """Log odds of taking part in an event of a type, from answers of active users."""
+
+    def __init__(self) -> None:
+        # By type, of the last users asked about: returns and conversions ask for the same.
+        self._last: dict[str, tuple[weakref.ref[pd.DataFrame], weakref.ref[pd.DataFrame], np.ndarray]] = {}
 
     def fit(self, examples: Examples, inactive: Examples) -> Self:
         """Learn from exposed active users (outcome: took part), for such users as the inactive ones of `inactive`."""
@@ -66,7 +71,13 @@ class AffinityModel:
         """Return the affinity of users to a type, (rows,); 0 for all where nothing is known."""
         if self.slopes_ is None:
             return np.zeros(len(features))
-        return self.slopes_.predict(self.summary_.to_matrix_of(features, event_features), event_type)[0]
+        known = self._last.get(event_type)
+        if known is not None and known[0]() is features and known[1]() is event_features:
+            return known[2]
+        columns = self.summary_.to_columns_of(features, event_features)
+        affinity = self.slopes_.predict_mean(columns, event_type)
+        self._last[event_type] = weakref.ref(features), weakref.ref(event_features), affinity
+        return affinity
 
     def add_to(self, features: pd.DataFrame, event_features: pd.DataFrame, event_type: str) -> pd.DataFrame:
         """Return the features towards a type with the affinity beside them."""

@@ -1,6 +1,6 @@
 """Features to numbers: everything the encoding learns (scales, fillings, categories) is part of the model's state."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -25,7 +25,33 @@ def as_numbers(column: pd.Series) -> np.ndarray:
 
 def as_words(column: pd.Series) -> np.ndarray:
     """Return a column as an array of text with a word for missing values."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        words = np.array([*map(str, column.cat.categories), MISSING], dtype=object)
+        return words[column.cat.codes.to_numpy()]
     return column.astype(object).where(column.notna(), MISSING).astype(str).to_numpy(dtype=object)
+
+
+def number_block(frame: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
+    """Return columns as float64 of shape (rows, names), as `as_numbers` gives each."""
+    block = frame.loc[:, list(names)]
+    if (block.dtypes == np.float64).all():
+        numbers = block.to_numpy(copy=True)
+        numbers[np.isinf(numbers)] = np.nan
+        return numbers
+    numbers = np.empty(block.shape)
+    for position, name in enumerate(names):
+        numbers[:, position] = as_numbers(frame[name])
+    return numbers
+
+
+def codes_of(column: pd.Series, words: Sequence[str]) -> np.ndarray:
+    """Return the position of each row's word among `words`, len(words) for any other, int64 of shape (rows,)."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        position = {word: number for number, word in enumerate(words)}
+        known = [*map(str, column.cat.categories), MISSING]
+        return np.array([position.get(word, len(words)) for word in known])[column.cat.codes.to_numpy()]
+    codes = pd.Categorical(as_words(column), categories=list(words)).codes.astype(np.int64)
+    return np.where(codes < 0, len(words), codes)
 
 
 class FeatureEncoder:
@@ -89,38 +115,53 @@ class FeatureEncoder:
 
     def to_matrix(self, frame: pd.DataFrame) -> np.ndarray:
         """Encode for a linear model: float64 of shape (rows, len(column_names()))."""
-        self._require(frame)
-        rows = len(frame)
-        logs = np.empty((rows, len(self.numeric_names_)))
-        for position, name in enumerate(self.numeric_names_):
-            logs[:, position] = _signed_log(as_numbers(frame[name]))
-        gaps = np.isnan(logs)
-        filled = np.where(gaps, self.medians_, logs)
-        # Beyond six standard deviations a straight line is a guess; the clip keeps an outlier from owning the score.
-        scaled = np.clip((filled - self.means_) / self.scales_, -6.0, 6.0)
-        blocks = [scaled, gaps[:, self.has_gaps_].astype(np.float64)]
-        for name in self.category_names_:
-            words = as_words(frame[name])
-            known = self.categories_[name]
-            one_hot = np.zeros((rows, len(known) + 1))
-            codes = pd.Categorical(words, categories=known).codes.astype(np.int64)
-            one_hot[np.arange(rows), np.where(codes < 0, len(known), codes)] = 1.0
-            blocks.append(one_hot)
-        return np.hstack(blocks)
+        matrix = np.empty((len(frame), len(self.column_names())))
+        for rows, part in self.matrices(frame, max(len(frame), 1)):
+            matrix[rows] = part
+        return matrix
 
-    def to_boosting_frame(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Encode for gradient boosting: float columns with gaps left open, category columns as words."""
+    def matrices(self, frame: pd.DataFrame, rows_at_a_time: int) -> Iterator[tuple[slice, np.ndarray]]:
+        """Give rows and what `to_matrix` says of them, some at a time: what is small stays in the processor's cache."""
         self._require(frame)
-        columns: dict[str, np.ndarray] = {name: as_numbers(frame[name]) for name in self.numeric_names_}
-        columns.update({name: as_words(frame[name]) for name in self.category_names_})
-        return pd.DataFrame(columns, index=range(len(frame)))
+        numbers = number_block(frame, self.numeric_names_)
+        codes = [codes_of(frame[name], self.categories_[name]) for name in self.category_names_]
+        widths = [len(self.categories_[name]) + 1 for name in self.category_names_]
+        of_gaps = len(self.numeric_names_)
+        of_words = of_gaps + int(self.has_gaps_.sum()) + np.cumsum([0, *widths])
+        for start in range(0, len(frame), rows_at_a_time):
+            rows = slice(start, start + rows_at_a_time)
+            logs = _signed_log(numbers[rows])
+            gaps = np.isnan(logs)
+            np.copyto(logs, self.medians_, where=gaps)
+            logs -= self.means_
+            logs /= self.scales_
+            matrix = np.zeros((len(logs), of_words[-1]))
+            # Beyond six standard deviations a straight line is a guess; the clip keeps outliers from owning the score.
+            np.clip(logs, -6.0, 6.0, out=matrix[:, :of_gaps])
+            matrix[:, of_gaps : of_words[0]] = gaps[:, self.has_gaps_]
+            for first, code in zip(of_words[:-1], codes, strict=True):
+                matrix[np.arange(len(logs)), first + code[rows]] = 1.0
+            yield rows, matrix
+
+    def to_boosting_data(self, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        """Encode for gradient boosting: float32 columns with gaps left open, and category columns as words (bytes)."""
+        self._require(frame)
+        words = np.empty((len(frame), len(self.category_names_)), dtype=object)
+        for position, name in enumerate(self.category_names_):
+            column = frame[name]
+            if not isinstance(column.dtype, pd.CategoricalDtype):
+                column = pd.Series(pd.Categorical(as_words(column)))
+            known = [*(str(word).encode() for word in column.cat.categories), MISSING.encode()]
+            words[:, position] = np.array(known, dtype=object)[column.cat.codes.to_numpy()]
+        return number_block(frame, self.numeric_names_).astype(np.float32), words
 
     def part(self, names: Sequence[str]) -> "FeatureEncoder":
         """Return an encoder of some of the features, which encodes them as this one does."""
-        kept = np.array([name in set(names) for name in self.numeric_names_], dtype=bool)
+        wanted = set(names)
+        kept = np.array([name in wanted for name in self.numeric_names_], dtype=bool)
         encoder = FeatureEncoder(self.maximum_categories)
         encoder.numeric_names_ = [name for name, keep in zip(self.numeric_names_, kept, strict=True) if keep]
-        encoder.category_names_ = [name for name in self.category_names_ if name in set(names)]
+        encoder.category_names_ = [name for name in self.category_names_ if name in wanted]
         encoder.categories_ = {name: self.categories_[name] for name in encoder.category_names_}
         encoder.medians_, encoder.means_ = self.medians_[kept], self.means_[kept]
         encoder.scales_, encoder.has_gaps_ = self.scales_[kept], self.has_gaps_[kept]
@@ -162,4 +203,6 @@ class FeatureEncoder:
 
 
 def _signed_log(numbers: np.ndarray) -> np.ndarray:
-    return np.sign(numbers) * np.log1p(np.abs(numbers))
+    logs = np.abs(numbers)
+    np.log1p(logs, out=logs)
+    return np.copysign(logs, numbers, out=logs)

@@ -113,6 +113,8 @@ class OutcomeModel:
         event_type: str,
         without_event: np.ndarray | None = None,
         channels: np.ndarray | None = None,
+        *,
+        with_interval: bool = True,
     ) -> OutcomePrediction:
         """Return the expected outcome with and without an event of a type.
 
@@ -122,12 +124,13 @@ class OutcomeModel:
             event_type: the type; one never seen in training gets the pooled effect.
             without_event: `predict_baseline(features)`, if it is known already.
             channels: over which each user would be invited, text, (rows,); None for the mix of channels of the past.
+            with_interval: give the interval of the uplift, which costs more than the uplift; otherwise it may be NaN.
         """
         without = self.predict_baseline(features) if without_event is None else without_event
         towards = event_features
         if self.affinity is not None and self.uplift_.uses_features:
             towards = self.affinity.add_to(features, event_features, event_type)
-        change = self.uplift_.predict(features, towards, event_type, without, channels)
+        change = self.uplift_.predict(features, towards, event_type, without, channels, with_error=with_interval)
         start, half_width = link(self.kind, without), _TWO_SIDED_95 * change.standard_error
 
         def moved(shift: np.ndarray) -> np.ndarray:
@@ -151,7 +154,7 @@ class OutcomeModel:
             rows = examples.is_exposed & (examples.event_types == event_type)
             part = examples.take(rows)
             expected[rows] = self.predict(
-                part.features, part.event_features, event_type, expected[rows], part.channels
+                part.features, part.event_features, event_type, expected[rows], part.channels, with_interval=False
             ).with_event
         return expected
 

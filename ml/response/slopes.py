@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from ml.response.summary import SharedColumns
+
 _ROUNDS = 12
 _STEPS = 30
 _SMALLEST_SPREAD = 1e-4
@@ -47,15 +49,31 @@ class GroupedSlopes:
     covariances: np.ndarray
     evidence: float
 
-    def predict(self, x: np.ndarray, group: str) -> tuple[np.ndarray, np.ndarray]:
+    def predict(self, x: np.ndarray | SharedColumns, group: str) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and standard error of (1, x)' slopes for rows (rows, columns) of a group, each (rows,)."""
-        position = self.groups.index(group) if group in self.groups else len(self.groups)
-        design = with_intercept(x)
-        # einsum adds up each row by itself: a user's figure does not depend on who else is asked for.
-        mean = np.einsum("ij,j->i", design, self.means[position])
+        columns = _as_shared(x)
+        shared, own, values = columns.shared, columns.own, columns.values
+        covariance = self.covariances[self._position(group)]
+        towards, inner = covariance[0, 1:], covariance[1:, 1:]
         with threadpool_limits(limits=1):
-            spread = np.einsum("ij,ij->i", design @ self.covariances[position], design)
-        return mean, np.sqrt(np.maximum(np.round(spread, 9), 0.0))
+            product = shared @ inner
+            of_own = values @ inner[np.ix_(own, own)]
+        # The square of shared and own columns together, multiplied out: most columns are the same for every group.
+        spread = np.einsum("ij,ij->i", product, shared)
+        spread += 2 * (np.einsum("ij,j->i", shared, towards) + np.einsum("ij,j->i", values, towards[own]))
+        spread += np.einsum("ij,ij->i", 2 * product[:, own] + of_own, values) + covariance[0, 0]
+        return self.predict_mean(columns, group), np.sqrt(np.maximum(np.round(spread, 9), 0.0))
+
+    def predict_mean(self, x: np.ndarray | SharedColumns, group: str) -> np.ndarray:
+        """Return the mean that `predict` gives; the error costs many times as much."""
+        columns = _as_shared(x)
+        slopes = self.means[self._position(group)]
+        # einsum adds up each row by itself: a user's figure does not depend on who else is asked for.
+        of_own = np.einsum("ij,j->i", columns.values, slopes[1:][columns.own])
+        return np.asarray(np.einsum("ij,j->i", columns.shared, slopes[1:]) + of_own + slopes[0])
+
+    def _position(self, group: str) -> int:
+        return self.groups.index(group) if group in self.groups else len(self.groups)
 
     def to_state(self) -> dict[str, Any]:
         """Return everything learned as arrays and JSON values."""
@@ -65,6 +83,12 @@ class GroupedSlopes:
     def from_state(cls, state: Mapping[str, Any]) -> "GroupedSlopes":
         """Rebuild from `to_state`."""
         return cls(tuple(state["groups"]), state["means"], state["covariances"], float(state["evidence"]))
+
+
+def _as_shared(x: np.ndarray | SharedColumns) -> SharedColumns:
+    if isinstance(x, SharedColumns):
+        return x
+    return SharedColumns(x.astype(np.float64, copy=False), np.zeros(0, dtype=np.int64), np.zeros((len(x), 0)))
 
 
 @dataclass(frozen=True)

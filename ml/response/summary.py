@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -14,8 +15,51 @@ _ALIKE = 0.7
 # A flag that is set for fewer than one in 2,500 rows tells nobody apart.
 _SMALLEST_DEVIATION = 0.02
 _CLIP = 4.0
+_ROWS_IN_CACHE = 2048
 # Correlations of so many rows are known well enough.
 _ROWS = 20_000
+
+
+@dataclass(frozen=True)
+class SharedColumns:
+    """Columns of users towards one type of event: those that are the same for every type, and the type's own.
+
+    Attributes:
+        shared: float64, (rows, columns), 0 in the columns of `own`.
+        own: positions of the columns that features towards the type move.
+        values: float64, (rows, len(own)).
+    """
+
+    shared: np.ndarray
+    own: np.ndarray
+    values: np.ndarray
+
+    def matrix(self) -> np.ndarray:
+        """All columns together, float64 of shape (rows, columns)."""
+        matrix = self.shared.copy()
+        matrix[:, self.own] = self.values
+        return matrix
+
+
+@dataclass(frozen=True)
+class _Base:
+    """What user features say of the columns, whatever the type of event: kept for the next type.
+
+    Attributes:
+        features: the frame it was computed from.
+        towards: names of the features that were not looked at.
+        beside: those of them that the summary uses.
+        shared: see `SharedColumns`.
+        own: see `SharedColumns`.
+        of_own: what user features add to those columns before scaling, (rows, len(own)).
+    """
+
+    features: weakref.ref[pd.DataFrame]
+    towards: frozenset[str]
+    beside: tuple[str, ...]
+    shared: np.ndarray
+    own: np.ndarray
+    of_own: np.ndarray
 
 
 class FeatureSummary:
@@ -27,8 +71,8 @@ class FeatureSummary:
 
     def __init__(self, singles: Sequence[str] = ()) -> None:
         self.singles = tuple(singles)
-        # User features of the last call and what they add to the columns: users are asked about one type after another.
-        self._last: tuple[weakref.ref[pd.DataFrame], frozenset[str], np.ndarray] | None = None
+        # Of the last call: users are asked about one type after another.
+        self._last: _Base | None = None
 
     def fit(self, frame: pd.DataFrame, leave_out: Sequence[str] = ()) -> Self:
         """Learn encoding and groups of columns from a frame (rows, features), without the features `leave_out`."""
@@ -62,19 +106,22 @@ class FeatureSummary:
         return self._scaled(self._combined(self.encoder_.to_matrix(frame)))
 
     def to_matrix_of(self, features: pd.DataFrame, event_features: pd.DataFrame) -> np.ndarray:
-        """Encode user features with the features of the same users towards a type, as `to_matrix` of both together.
+        """Encode user features with those of the same users towards a type, as `to_matrix` of both together."""
+        return self.to_columns_of(features, event_features).matrix()
+
+    def to_columns_of(self, features: pd.DataFrame, event_features: pd.DataFrame) -> SharedColumns:
+        """Encode as `to_matrix_of`, the columns that are the same for every type apart.
 
         What the user features say is remembered as long as the same frame is given, because to encode them anew for
         each type of event would take most of the time of scoring.
         """
         towards = frozenset(str(name) for name in event_features)
-        last = self._last
-        if last is None or last[0]() is not features or last[1] != towards:
-            alone = [name for name in self.encoder_.names_ if name not in towards]
-            last = weakref.ref(features), towards, self._contribution(features, alone)
-            self._last = last
-        beside = [name for name in self.encoder_.names_ if name in towards]
-        return self._scaled(last[2] + self._contribution(event_features, beside) if beside else last[2])
+        base = self._last
+        if base is None or base.features() is not features or base.towards != towards:
+            base = self._base(features, towards)
+            self._last = base
+        values = base.of_own + self._contribution(event_features, base.beside, base.own)
+        return SharedColumns(base.shared, base.own, self._scaled(values, base.own))
 
     def column_names(self) -> list[str]:
         """Return the names of the columns: that of the feature, or of the first of a group and how many more."""
@@ -111,25 +158,49 @@ class FeatureSummary:
         summary.single_count_ = int(state["single_count"])
         return summary
 
-    def _contribution(self, frame: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
-        """What some of the features add to each column before scaling."""
-        part = self.encoder_.part(names)
+    def _base(self, features: pd.DataFrame, towards: frozenset[str]) -> _Base:
+        """Encode user features without those of the names `towards`."""
+        names = self.encoder_.names_
+        beside = tuple(name for name in names if name in towards)
+        own = np.unique(self._columns_of(beside)[1])
+        combined = self._contribution(features, [name for name in names if name not in towards])
+        of_own = combined[:, own]
+        shared = self._scaled(combined)
+        shared[:, own] = 0.0
+        return _Base(weakref.ref(features), towards, beside, shared, own, of_own)
+
+    def _columns_of(self, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Members that stand for some of the features, the column each belongs to, and its place in their encoding."""
+        encoded = self.encoder_.part(names).column_names()
         where = {name: position for position, name in enumerate(self.encoder_.column_names())}
         place = np.full(len(where), -1)
-        place[[where[name] for name in part.column_names()]] = np.arange(len(part.column_names()))
+        place[[where[name] for name in encoded]] = np.arange(len(encoded))
         column_of = np.repeat(np.arange(len(self.starts_)), np.diff(np.append(self.starts_, len(self.members_))))
-        known = place[self.members_] >= 0
-        added = np.zeros((len(frame), len(self.starts_)))
-        if known.any():
-            members, columns = self.members_[known], column_of[known]
-            matrix = part.to_matrix(frame)[:, place[members]]
-            standardised = (matrix - self.means_[members]) * (self.signs_[known] / self.deviations_[members])
-            starts = np.flatnonzero(np.diff(columns, prepend=-1))
-            added[:, columns[starts]] = np.add.reduceat(standardised, starts, axis=1)
+        known = np.flatnonzero(place[self.members_] >= 0)
+        return known, column_of[known], place[self.members_[known]]
+
+    def _contribution(self, frame: pd.DataFrame, names: Sequence[str], among: np.ndarray | None = None) -> np.ndarray:
+        """What some of the features add to each column before scaling; `among`: to these columns alone, ascending."""
+        part = self.encoder_.part(names)
+        known, columns, place = self._columns_of(names)
+        width = len(self.starts_) if among is None else len(among)
+        added = np.zeros((len(frame), width))
+        if not len(known):
+            return added
+        members = self.members_[known]
+        factors, means = self.signs_[known] / self.deviations_[members], self.means_[members]
+        starts = np.flatnonzero(np.diff(columns, prepend=-1))
+        target = columns[starts] if among is None else np.searchsorted(among, columns[starts])
+        for rows, matrix in part.matrices(frame, _ROWS_IN_CACHE):
+            standardised = matrix[:, place]
+            standardised -= means
+            standardised *= factors
+            added[rows, target] = np.add.reduceat(standardised, starts, axis=1)
         return added
 
-    def _scaled(self, combined: np.ndarray) -> np.ndarray:
-        return np.clip(combined / self.scales_, -_CLIP, _CLIP)
+    def _scaled(self, combined: np.ndarray, among: np.ndarray | slice = slice(None)) -> np.ndarray:
+        scaled = combined / self.scales_[among]
+        return np.clip(scaled, -_CLIP, _CLIP, out=scaled)
 
     def _combined(self, matrix: np.ndarray) -> np.ndarray:
         if len(self.starts_) == 0:

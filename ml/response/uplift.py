@@ -105,13 +105,15 @@ class UpliftModel:
         event_type: str,
         expected: np.ndarray,
         channels: np.ndarray | None = None,
+        *,
+        with_error: bool = True,
     ) -> Shift:
         """Return the shift that an event of this type makes for each user.
 
         `expected` is the outcome without it. `channels` are those of the invitations, text, (rows,); left out, it is
-        the mix of channels of the past.
+        the mix of channels of the past. Without errors, which cost more than the shift, they may be NaN.
         """
-        shift = self._predict(features, event_features, event_type, expected)
+        shift = self._predict(features, event_features, event_type, expected, with_error)
         if channels is None or not self.channels.factors:
             return shift
         factor, error = self.channels.of(channels)
@@ -120,7 +122,12 @@ class UpliftModel:
         return Shift(factor * shift.shift, spread, shift.evidence)
 
     def _predict(
-        self, features: pd.DataFrame, event_features: pd.DataFrame, event_type: str, expected: np.ndarray
+        self,
+        features: pd.DataFrame,
+        event_features: pd.DataFrame,
+        event_type: str,
+        expected: np.ndarray,
+        with_error: bool,
     ) -> Shift:
         rows = len(features)
         mean = self.types.get(event_type, self.pooled)
@@ -132,17 +139,20 @@ class UpliftModel:
                 evidence,
             )
         users = self.users
-        matrix = users.summary.to_matrix_of(features, event_features)
-        shift, error = users.slopes.predict(matrix, event_type)
-        error = np.hypot(error, users.unexplained)
+        columns = users.summary.to_columns_of(features, event_features)
+        if with_error:
+            shift, error = users.slopes.predict(columns, event_type)
+            error = np.hypot(error, users.unexplained)
+        else:
+            shift, error = users.slopes.predict_mean(columns, event_type), np.full(rows, np.nan)
         if evidence == "insufficient":
             error = np.maximum(error, mean.standard_error)
         if self.chosen == "none":
             shift = np.zeros(rows)
         elif self.chosen == "types":
-            shift, _ = users.levels.predict(matrix[:, :0], event_type)
+            shift = users.levels.predict_mean(np.zeros((rows, 0)), event_type)
         elif users.challenger is not None:
-            shift = shift_of(expected, users.challenger.predict(typed(matrix, np.full(rows, event_type))))
+            shift = shift_of(expected, users.challenger.predict(typed(columns.matrix(), np.full(rows, event_type))))
         return Shift(np.clip(shift, -_LARGEST_SHIFT, _LARGEST_SHIFT), error, evidence)
 
     def called(self, evidence: str) -> "UpliftModel":

@@ -107,3 +107,29 @@ def test_a_closed_door_says_so() -> None:
 def test_two_columns_of_one_name_are_refused(things: Warehouse) -> None:
     with pytest.raises(WarehouseError, match="two columns of the same name"):
         things.read_frame("select 1 as a, 2 as a")
+
+
+@pytest.mark.parametrize("others", [0, 2])
+def test_replacing_keeps_other_dates_and_the_key(warehouse: Warehouse, others: int) -> None:
+    warehouse.execute("create table marts.dated (day date, n integer, primary key (day, n))")
+    warehouse.execute(
+        "insert into marts.dated select date '2026-01-01', generate_series(1, 3)"
+        " union all select date '2026-01-02', generate_series(1, %s)",
+        (others,),
+    )
+
+    def replace(numbers: list[int]) -> None:
+        key = {"day": date(2026, 1, 1)}
+        with warehouse.transaction() as connection, warehouse.replacing(connection, "marts.dated", key) as write:
+            for number in numbers:
+                assert write(pd.DataFrame({"day": [date(2026, 1, 1)], "n": [number]})) == 1
+
+    replace([7, 8])
+    assert warehouse.read_frame("select n from marts.dated where day = '2026-01-01' order by n")["n"].tolist() == [7, 8]
+    assert warehouse.scalar("select count(*) from marts.dated where day = '2026-01-02'") == others
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        replace([7, 7])
+    assert warehouse.scalar("select count(*) from marts.dated") == 2 + others
+    assert warehouse.scalar(
+        "select count(*) from pg_constraint where conrelid = 'marts.dated'::regclass and contype = 'p'"
+    )
