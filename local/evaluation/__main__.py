@@ -41,6 +41,9 @@ def describe(evaluation: Evaluation) -> str:
     if evaluation.segment_calibration_errors:
         worst = max(evaluation.segment_calibration_errors.items(), key=lambda item: item[1])
         lines.append(f"Calibration error in the worst segment ({worst[0]}): {worst[1]:.4f}.")
+    if evaluation.segment_money:
+        ratios = ", ".join(f"{name} {ratio:.2f}" for name, ratio in sorted(evaluation.segment_money.items()))
+        lines.append(f"Money of a return by itself, expected over true: {ratios}.")
     lines.append("Seconds: " + ", ".join(f"{stage} {seconds:.0f}" for stage, seconds in evaluation.seconds.items()))
     return "\n".join(lines)
 

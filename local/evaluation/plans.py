@@ -72,7 +72,7 @@ def likeliest_plan(
     past: PastExamples, features: pd.DataFrame, events: pd.DataFrame, board: Board, count: int
 ) -> np.ndarray:
     """Invite those most likely to return, to the event after whose type most of the invited came back."""
-    chance = _chance(past.features, past.has_returned, _filled(features))
+    chance = _chance(past.features, past.has_returned, _filled(features[past.features.columns]))
     users = np.flatnonzero(board.allowed.any(axis=1))
     users = users[np.argsort(-chance[users], kind="stable")][:count]
     invited = pd.Series(past.has_returned[past.is_treated]).groupby(past.event_type[past.is_treated]).mean()
@@ -88,7 +88,7 @@ def analyst_plan(
     Returns:
         the plan, and the value that the analyst expects of every pair.
     """
-    known, users = np.isfinite(past.revenue), _filled(features)
+    known, users = np.isfinite(past.revenue), _filled(features[past.features.columns])
     revenue = np.maximum(_amount(past.features[known], past.revenue[known], users), 0)
     p_alone = _chance(past.features[~past.is_treated], past.has_returned[~past.is_treated], users)
     values = np.zeros(board.allowed.shape)
@@ -167,7 +167,9 @@ def _filled(frame: pd.DataFrame) -> pd.DataFrame:
     """Make a frame fit for CatBoost: numbers as floats, words without gaps."""
     return pd.DataFrame(
         {
-            name: frame[name].astype("float64") if _is_number(frame[name]) else frame[name].fillna("").astype(str)
+            name: frame[name].astype("float64")
+            if _is_number(frame[name])
+            else frame[name].astype(object).fillna("").astype(str)
             for name in frame
         },
         index=frame.index,

@@ -42,6 +42,7 @@ from warehouse.settings import Settings, load_settings
 _STAGES = ("land_source", "build_features", "train_models", "score_users")
 _RANDOM_DRAWS = 20
 _SMALLEST_SEGMENT = 200
+_SMALLEST_PAYING_SEGMENT = 50
 #: Worlds on which methods and settings were tried out; what they say of others counts, what they say of these less.
 TUNED_ON = (
     ("slopes", 20_000, 1),
@@ -87,6 +88,8 @@ class Evaluation:
         users: inactive users.
         calibration_error: expected calibration error of P(return) if not contacted against the truth.
         segment_calibration_errors: the same within each segment of at least 200 users.
+        segment_money: money of a return that nobody was invited to, expected over true, in each segment of at least 50
+            users.
         interval_coverage: share of reachable users and open events whose true uplift lies in the 95 % interval.
         return_correlation, uplift_correlation: with the truth, over users (and events).
         seconds: seconds by stage.
@@ -106,6 +109,7 @@ class Evaluation:
     users: int
     calibration_error: float
     segment_calibration_errors: dict[str, float]
+    segment_money: dict[str, float]
     interval_coverage: float
     return_correlation: float
     uplift_correlation: float
@@ -233,11 +237,21 @@ def _figures(predictions: UserPredictions, truth: WorldTruth, channel: np.ndarra
         errors = [abs(alone[tenth].mean() - true_alone[tenth].mean()) * len(tenth) for tenth in tenths if len(tenth)]
         return float(sum(errors) / len(rows))
 
+    expected_money = matrix.p_conversion_if_not_contacted[known] * matrix.revenue_if_not_contacted[known]
+    true_money = truth.conversions_alone[known, 0] * truth.revenue[known, 0]
+
+    def money_ratio(rows: np.ndarray) -> float:
+        """Money of those who would return, expected over true."""
+        return float(true_alone[rows] @ expected_money[rows] / (true_alone[rows] @ true_money[rows]))
+
     members = {str(name): np.flatnonzero(segments == name) for name in np.unique(segments.astype(str))}
     return {
         "calibration_error": calibration_error(np.arange(len(alone))),
         "segment_calibration_errors": {
             name: calibration_error(rows) for name, rows in members.items() if len(rows) >= _SMALLEST_SEGMENT
+        },
+        "segment_money": {
+            name: money_ratio(rows) for name, rows in members.items() if len(rows) >= _SMALLEST_PAYING_SEGMENT
         },
         "interval_coverage": float(held[reachable].mean()) if reachable.any() else float("nan"),
         "return_correlation": correlation(alone, true_alone),

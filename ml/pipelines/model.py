@@ -42,12 +42,13 @@ class ScoringModel:
         """Whether any part looks at the features of a user towards a type of event."""
         return any(part.uplift_.uses_features for part in (self.returns, self.conversions, self.revenues))
 
-    def refreshed(self, newer: "ScoringModel", own_date: date) -> "ScoringModel":
+    def refreshed(self, newer: "ScoringModel", own_date: date, money: MoneyBySegment) -> "ScoringModel":
         """The same models of responses, beside the newer lifetime values, rhythms and segments.
 
         Args:
             newer: where these come from.
             own_date: the date this model was trained for.
+            money: what this model's money is multiplied by in the newer segments.
         """
         return replace(
             self,
@@ -55,6 +56,7 @@ class ScoringModel:
             activity=newer.activity,
             influence=newer.influence,
             segmenter=newer.segmenter,
+            money=money,
             responses_as_of=self.responses_as_of or own_date,
         )
 

@@ -47,6 +47,8 @@ MOST_EXAMPLES = 400_000
 _MOST_SEGMENTED = 100_000
 # So many features are ranked in the metrics of a version.
 _RANKED_FEATURES = 20
+# Metrics of the factors by which money is brought to what came in.
+_MONEY = "money_"
 _Model = TypeVar("_Model", bound=OutcomeModel)
 
 
@@ -118,13 +120,18 @@ def train_models(as_of_date: date, settings: Settings) -> StageReport:
         promote=promote,
     )
     if not promote and champion is not None and incumbent is not None:
-        refreshed = incumbent.refreshed(model, champion.as_of_date)
+        money, money_metrics = calibrate_money(rows, incumbent.conversions, incumbent.revenues, model.segmenter)
+        refreshed = incumbent.refreshed(model, champion.as_of_date, money)
         version_in_charge = registry.save(
             MODEL_NAME,
             refreshed.to_state(),
             as_of_date=as_of_date,
             parameters={"seed": settings.seed, "responses_as_of": str(refreshed.responses_as_of)},
-            metrics={**champion.metrics, **{key: metrics[key] for key in metrics if key.startswith("segments_")}},
+            metrics={
+                **{name: figure for name, figure in champion.metrics.items() if not name.startswith(_MONEY)},
+                **{name: figure for name, figure in metrics.items() if name.startswith("segments_")},
+                **money_metrics,
+            },
             promote=True,
         )
         messages.append(
@@ -186,21 +193,30 @@ def fit_scoring_model(
     messages = tuple(message for part in parts.values() for message in part.messages_) + lifetime.messages_
     metrics |= {"influence_extra_rate": influence.extra_rate_, "influence_standard_error": influence.standard_error_}
     messages += (*activity.messages_, *influence.messages_, *moved)
-    money = calibrate_money(rows, conversions, revenues, segmenter)
+    money, money_metrics = calibrate_money(rows, conversions, revenues, segmenter)
+    metrics |= money_metrics
     model = ScoringModel(returns, conversions, revenues, lifetime, activity, influence, segmenter, money)
     return model, metrics, messages
 
 
 def calibrate_money(
     rows: TrainingRows, conversions: ConversionModel, revenues: RevenueModel, segmenter: UserSegmenter | None
-) -> MoneyBySegment:
-    """Hold the money expected of past returns against what came in, by segment; of users whom no event had reached."""
+) -> tuple[MoneyBySegment, dict[str, float]]:
+    """Hold the money expected of past returns against what came in, by segment; of users whom no event had reached.
+
+    What is expected of a return is predicted by models that have not seen its user.
+
+    Returns:
+        the factors, and as metrics each of them with its standard error.
+    """
     seen = rows.worths()
     seen = seen.take(~seen.is_exposed)
     if segmenter is None or not len(seen) or not len(seen.features.columns):
-        return MoneyBySegment()
-    predicted = add_worth(seen.features, conversions, revenues)[WORTH].to_numpy(dtype=float)
-    return MoneyBySegment().fit(segmenter.predict(seen.features), predicted, seen.outcome)
+        return MoneyBySegment(), {}
+    predicted = conversions.predict_unseen(rows.conversions(), seen) * revenues.predict_unseen(rows.revenues(), seen)
+    money = MoneyBySegment().fit(segmenter.predict(seen.features), predicted, seen.outcome, seen.user_ids)
+    metrics = {f"{_MONEY}factor/{name}": factor for name, factor in money.factors_.items()}
+    return money, metrics | {f"{_MONEY}factor_error/{name}": error for name, error in money.errors_.items()}
 
 
 def fit_segments(

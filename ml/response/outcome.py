@@ -106,6 +106,24 @@ class OutcomeModel:
         """Return the expected outcome of users who are left alone, float64 of shape (rows,)."""
         return self._shifted(self.baseline_.predict(features))
 
+    def predict_unseen(self, taught: Examples, examples: Examples) -> np.ndarray:
+        """Return what would be expected of the users of some examples if nothing were known of their own outcomes.
+
+        Args:
+            taught: what the model was, or would now be, taught with.
+            examples: whose baseline is asked for; their users are left out of `taught` in turn.
+
+        Returns:
+            float64 of shape (examples,).
+        """
+        if not len(taught):
+            return self.predict_baseline(examples.features)
+        prepared = self._prepare(taught)
+        alone = prepared if prepared.is_exposed.all() else prepared.take(~prepared.is_exposed)
+        seeds = {"thread_count": self.thread_count, "random_state": self.random_state}
+        weights = assignment_weights(alone)
+        return self._shifted(predict_unseen(self.kind, self.baseline_, alone, weights, examples, **seeds))
+
     def predict(
         self,
         features: pd.DataFrame,

@@ -128,6 +128,7 @@ def test_an_evaluation_can_be_read_by_people_and_programs() -> None:
         users=100,
         calibration_error=0.01,
         segment_calibration_errors={"Newcomers": 0.02},
+        segment_money={"Newcomers": 1.1},
         interval_coverage=0.94,
         return_correlation=0.5,
         uplift_correlation=0.4,
@@ -139,6 +140,7 @@ def test_an_evaluation_can_be_read_by_people_and_programs() -> None:
     assert "80%" in text
     assert "94% of the true uplifts" in text
     assert "worst segment (Newcomers): 0.0200" in text
+    assert "expected over true: Newcomers 1.10" in text
     assert "tuned on this world" in text
     assert "tuned on this world" not in describe(replace(evaluation, world=World("slopes", 20_000, 12)))
     assert json.loads(evaluation.to_json())["world"]["variant"] == "slopes"

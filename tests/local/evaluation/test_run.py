@@ -26,6 +26,8 @@ def test_a_tiny_world_is_evaluated_from_its_files_to_the_worth_of_plans(
     assert evaluation.contacts == 0 or evaluation.product > -0.02 * evaluation.contacts
     assert 0 <= evaluation.calibration_error < 0.05
     assert all(np.isfinite(error) for error in evaluation.segment_calibration_errors.values())
+    assert set(evaluation.segment_money) >= set(evaluation.segment_calibration_errors)
+    assert all(0.05 < ratio < 20 for ratio in evaluation.segment_money.values())
     assert evaluation.interval_coverage > 0.8
     assert set(evaluation.seconds) == {"land_source", "build_features", "train_models", "score_users"}
     assert not evaluation.world.was_tuned_on

@@ -13,7 +13,7 @@ from ml.pipelines.pictures import pictures_folder
 from ml.pipelines.reading import FeatureCatalogue, PipelineError, read_inactive_users, read_training_rows
 from ml.pipelines.rollback import roll_back_model
 from ml.pipelines.score import score_users
-from ml.pipelines.train import train_models
+from ml.pipelines.train import calibrate_money, train_models
 from ml.registry import RegistryError, pack
 from tests.ml.pipelines.house import DAY, House
 
@@ -175,6 +175,34 @@ def test_a_fresh_version_is_not_trained_again_and_a_challenger_must_win(house: H
     assert before.segmenter is not None
     assert set(model.segmenter.names_) == set(before.segmenter.names_)
     assert any(f"version {version.version}" in message for message in challenger.messages)
+    # Money is brought to what came in by the segments as they are now, not as they were.
+    assert set(model.money.factors_) <= set(model.segmenter.names_)
+    assert model.money.factors_ == {
+        name.removeprefix("money_factor/"): factor
+        for name, factor in version.metrics.items()
+        if name.startswith("money_factor/")
+    }
+    rows = read_training_rows(house.warehouse, later)
+    assert model.money.factors_ == calibrate_money(rows, model.conversions, model.revenues, model.segmenter)[0].factors_
+    assert model.money.factors_ != before.money.factors_
+
+
+def test_money_is_held_against_predictions_of_users_not_seen(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that knows every payment by heart expects what came in; held against itself it would look right."""
+    house.fill(exposures=2500, users=600)
+    train_models(DAY, house.settings)
+    model, _, _ = load_champion(house.warehouse, DAY, house.settings)
+    rows = read_training_rows(house.warehouse, DAY)
+
+    def by_heart(features: pd.DataFrame) -> np.ndarray:
+        raise AssertionError("the factors were learned from predictions of users whose payments are known")
+
+    monkeypatch.setattr(model.conversions, "predict_baseline", by_heart)
+    monkeypatch.setattr(model.revenues, "predict_baseline", by_heart)
+    money, metrics = calibrate_money(rows, model.conversions, model.revenues, model.segmenter)
+    assert money.factors_
+    assert {f"money_factor_error/{name}" for name in money.factors_} <= set(metrics)
+    assert all(metrics[f"money_factor_error/{name}"] > 0 for name in money.factors_)
 
 
 def test_a_changed_model_file_falls_back_to_the_version_before_and_says_so(house: House) -> None:

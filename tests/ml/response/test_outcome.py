@@ -45,6 +45,19 @@ def test_chance_without_an_event_is_that_of_the_world(world: World, model: Retur
     assert model.metrics_["expected_calibration_error"] < 0.05
 
 
+def test_what_is_expected_of_a_user_is_not_learned_from_the_user(world: World, model: ReturnModel) -> None:
+    examples = world.examples.take(np.arange(2_000))
+    user = str(examples.user_ids[0])
+    mine = examples.user_ids == user
+    turned = replace(examples, outcome=np.where(mine, 1 - examples.outcome, examples.outcome))
+    unseen, again = model.predict_unseen(examples, examples), model.predict_unseen(turned, examples)
+    assert (unseen[mine] == again[mine]).all()
+    assert (unseen[~mine] != again[~mine]).any()
+    assert np.corrcoef(unseen, world.p_without[:2_000])[0, 1] > 0.85
+    nothing = model.predict_unseen(examples.take(np.zeros(0, dtype=int)), examples)
+    assert (nothing == model.predict_baseline(examples.features)).all()
+
+
 def test_biased_targeting_is_adjusted_for() -> None:
     world = make_world(12_000, seed=2, is_randomised=False)
     model = ReturnModel().fit(world.examples)

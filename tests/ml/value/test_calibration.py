@@ -25,6 +25,24 @@ def test_money_is_calibrated_in_every_segment() -> None:
         assert abs(np.log(after)) < 0.35 < abs(np.log(before)), name
 
 
+def test_errors_of_the_factors_say_how_far_off_they_are() -> None:
+    """In 200 worlds with some 20 and 40 payments in two segments, what would be right lies within 1.96 errors."""
+    right = {"generous": 1.3, "careful": 0.8}
+    held: list[bool] = []
+    for seed in range(200):
+        random = np.random.default_rng(seed)
+        segments = np.where(random.random(1_000) < 0.2, "generous", "careful").astype(object)
+        chance = np.where(segments == "generous", 0.1, 0.05)
+        mean = 30.0 * np.where(segments == "generous", 1.3, 0.8)
+        came = np.where(random.random(1_000) < chance, random.gamma(1.0, mean), 0.0)
+        money = MoneyBySegment().fit(segments, chance * 30.0, came)
+        held += [abs(money.factors_[name] - right[name]) <= 1.96 * money.errors_[name] for name in right]
+    assert 0.85 <= np.mean(held) <= 0.99
+    alone, together = (MoneyBySegment().fit(*returns(1_000, seed=1), users=users) for users in (None, [1] * 1_000))
+    assert alone.factors_ == together.factors_
+    assert alone.errors_ != together.errors_
+
+
 def test_little_money_changes_little_and_none_changes_nothing() -> None:
     few = MoneyBySegment().fit(["a"] * 3 + ["b"] * 3, [1.0] * 6, [0.0, 0.0, 9.0, 0.0, 0.0, 0.0])
     assert 0.9 < few.factors_["b"] < few.factors_["a"] < 1.1
