@@ -163,6 +163,7 @@ class Settings:
     event_lookahead_days: Annotated[int, Between(0, 3650)]
     retrain_after_days: Days
     tuning_trials: Annotated[int, Between(0, 1000)]
+    tuning_seconds: Annotated[int, Between(0, 86_400)]
     user_attributes: Annotated[tuple[str, ...], Worded("[a-z][a-z0-9_]*", "names of attributes such as loyalty_tier")]
     budget: Annotated[Decimal | None, Between(0, 10**15)]
     holdout_share: Share

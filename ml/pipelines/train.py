@@ -165,6 +165,7 @@ def fit_scoring_model(
         "thread_count": _THREADS,
         "random_state": settings.seed,
         "tuning_trials": settings.tuning_trials,
+        "tuning_seconds": settings.tuning_seconds,
     }
     examples = rows.returns()
     affinity = AffinityModel().fit(read_answers(warehouse, as_of_date), examples)

@@ -43,6 +43,7 @@ class Baseline:
         is_out_of_time: whether choice and report used later moments than the fit.
         report: rows of the last slice with predictions made without them and without their users: columns user_id,
             outcome, prediction, weight.
+        trials: settings of boosting that were tried; 0 without a search.
     """
 
     learner: Learner
@@ -50,6 +51,7 @@ class Baseline:
     comparison: Comparison | None
     is_out_of_time: bool
     report: pd.DataFrame
+    trials: int = 0
 
     def predict(self, frame: pd.DataFrame) -> np.ndarray:
         """Return calibrated predictions, float64 of shape (rows,)."""
@@ -112,6 +114,7 @@ def select_baseline(
     weight: np.ndarray,
     *,
     tuning_trials: int = 0,
+    tuning_seconds: int = 0,
     thread_count: int = 1,
     random_state: int = 0,
 ) -> Baseline:
@@ -125,6 +128,7 @@ def select_baseline(
         examples: what to learn from.
         weight: weight of each row.
         tuning_trials: settings of the boosted candidates to try before; 0 = as they are.
+        tuning_seconds: time after which no more are tried; 0 = no limit.
         thread_count: threads of the learners.
         random_state: seed.
     """
@@ -139,9 +143,12 @@ def select_baseline(
             learner, Calibrator(kind).fit(outcome[:0], outcome[:0], outcome[:0], users[:0]), None, False, report
         )
     sample = _sample(users, random_state)
-    boosting = None
+    boosting, trials = None, 0
     if tuning_trials:
-        boosting = tuned_boosting(kind, examples.take(sample), weight[sample], trials=tuning_trials, **seeds)
+        tuning = tuned_boosting(
+            kind, examples.take(sample), weight[sample], trials=tuning_trials, seconds=tuning_seconds, **seeds
+        )
+        boosting, trials = tuning.settings, tuning.tried
 
     def fresh(name: str) -> Learner:
         return candidates(kind, list(frame.columns), boosting, **seeds)[name]
@@ -179,7 +186,7 @@ def select_baseline(
     reported[shown] = calibrator.apply(unseen[shown])
     learner = fresh(chosen).fit(frame, outcome, weight)
     return Baseline(
-        learner, calibrator, comparison, slices.is_out_of_time, _report(examples, weight, slices.last, reported)
+        learner, calibrator, comparison, slices.is_out_of_time, _report(examples, weight, slices.last, reported), trials
     )
 
 

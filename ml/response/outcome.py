@@ -44,6 +44,7 @@ class OutcomeModel:
         thread_count: threads of the boosted learners; the result is the same on every run with the same number.
         random_state: seed of everything drawn.
         tuning_trials: settings of gradient boosting to try before the candidates are compared; 0 = as they are.
+        tuning_seconds: time after which no more of them are tried; 0 = no limit.
         affinity: which users take to which type of event, as active users' answers show; None where nobody asked.
     """
 
@@ -63,11 +64,13 @@ class OutcomeModel:
         thread_count: int = 1,
         random_state: int = 0,
         tuning_trials: int = 0,
+        tuning_seconds: int = 0,
         affinity: AffinityModel | None = None,
     ) -> None:
         self.thread_count = thread_count
         self.random_state = random_state
         self.tuning_trials = tuning_trials
+        self.tuning_seconds = tuning_seconds
         self.affinity = affinity
 
     def fit(self, examples: Examples) -> Self:
@@ -79,7 +82,7 @@ class OutcomeModel:
             return self._guess()
         examples = self._prepare(examples)
         seeds = {"thread_count": self.thread_count, "random_state": self.random_state}
-        search = {**seeds, "tuning_trials": self.tuning_trials}
+        search = {**seeds, "tuning_trials": self.tuning_trials, "tuning_seconds": self.tuning_seconds}
         every = np.ones(len(examples), dtype=bool)
         rows = ~examples.is_exposed if not examples.is_exposed.all() else every
         alone = examples.take(rows)
@@ -238,6 +241,11 @@ class OutcomeModel:
             )
         elif not baseline.is_out_of_time:
             messages.append(f"The {self.what} was tested on other users only, because all examples are of one day.")
+        if 0 < baseline.trials < self.tuning_trials:
+            messages.append(
+                f"The time for the settings of the {self.what} ended after {baseline.trials} of {self.tuning_trials} "
+                "trials: another run may find others."
+            )
         measured = [name for name, effect in self.uplift_.types.items() if effect.evidence != "insufficient"]
         if not measured:
             messages.append(

@@ -1,6 +1,7 @@
 """Searching settings of gradient boosting by trial: seeded, pruned, told in the log."""
 
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,20 +16,35 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Tuning:
+    """What a search found.
+
+    Attributes:
+        settings: those with the least loss.
+        tried: trials that were run, those given up included.
+    """
+
+    settings: BoostingSettings
+    tried: int
+
+
 def tuned_boosting(
     kind: Kind,
     examples: Examples,
     weight: np.ndarray,
     *,
     trials: int,
+    seconds: int = 0,
     thread_count: int = 1,
     random_state: int = 0,
-) -> BoostingSettings:
+) -> Tuning:
     """Return the settings with the least loss on later rows of other users within the earlier part of the examples.
 
     The later part, on which the candidates are compared afterwards, is not looked at. A trial that does worse than the
-    median of those before it is given up after a fold or two of users. The search is bounded by trials and not by the
-    clock, so that the same data gives the same model on a slower machine.
+    median of those before it is given up after a fold or two of users. Bounded by trials alone the same data gives the
+    same model on a slower machine; with a budget of `seconds` (0 is none) no new trial begins once it is spent, and the
+    first trial, the settings as they are, is always run.
 
     Source:
         Akiba et al. (2019), Optuna; Bergstra et al. (2011) for the tree-structured Parzen estimator.
@@ -73,5 +89,5 @@ def tuned_boosting(
         pruner=optuna.pruners.MedianPruner(n_startup_trials=3),
     )
     study.enqueue_trial(vars(BoostingSettings()))
-    study.optimize(loss, n_trials=trials, callbacks=[tell])
-    return BoostingSettings(**study.best_params)
+    study.optimize(loss, n_trials=trials, timeout=seconds or None, callbacks=[tell])
+    return Tuning(BoostingSettings(**study.best_params), len(study.trials))

@@ -1,17 +1,21 @@
 """The candidates for chances and amounts: what each promises, and that the right one is taken."""
 
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.ensemble import RandomForestRegressor
 
 from ml.registry import pack, unpack
-from ml.response import Examples, baseline
+from ml.response import Examples, ReturnModel, baseline
 from ml.response.baseline import predict_unseen, select_baseline
 from ml.response.forest import ForestLearner
 from ml.response.learners import BoostedLearner, BoostingSettings, learner_from_state
 from ml.response.monotone import MonotoneLearner, directions
-from ml.response.tuning import tuned_boosting
+from ml.response.tuning import Tuning, tuned_boosting
+from tests.ml.response.worlds import make_world
 
 
 def examples_of(chance_of: object, rows: int = 3000, seed: int = 0) -> Examples:
@@ -114,4 +118,16 @@ def test_a_search_gives_the_same_settings_again_and_never_worse_ones() -> None:
     examples = examples_of(rising_and_falling, rows=1200)
     first = tuned_boosting("chance", examples, np.ones(1200), trials=3, random_state=5)
     assert first == tuned_boosting("chance", examples, np.ones(1200), trials=3, random_state=5)
-    assert tuned_boosting("chance", examples, np.ones(1200), trials=1) == BoostingSettings()
+    assert first.tried == 3
+    alone = tuned_boosting("chance", examples, np.ones(1200), trials=1)
+    assert alone == Tuning(BoostingSettings(), 1)
+
+
+def test_a_search_ends_with_its_time_and_says_after_how_many_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    examples = make_world(1200, seed=4).examples
+    hours = iter(range(10_000))
+    clock = SimpleNamespace(now=lambda: datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=next(hours)))
+    monkeypatch.setattr("optuna.study._optimize.datetime", SimpleNamespace(datetime=clock))
+    assert tuned_boosting("chance", examples, np.ones(1200), trials=50, seconds=5_000).tried == 1
+    model = ReturnModel(tuning_trials=50, tuning_seconds=5_000).fit(examples)
+    assert any("of 50 trials: another run may find others" in message for message in model.messages_)
