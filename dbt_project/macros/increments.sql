@@ -13,11 +13,31 @@
 {%- endmacro %}
 
 
+{#- The number of the run's changes of fct_user_days: one more than that of the run before, whatever date that was for. -#}
+{% macro next_change_number() -%}
+    {%- set question -%}
+        select coalesce(max(change_number), 0) + 1
+        from {{ ref("int_built_dates") }}
+        where relation_name = '{{ this.identifier }}'
+    {%- endset -%}
+    cast({{ run_query(question).columns[0].values()[0] if execute else 1 }} as bigint)
+{%- endmacro %}
+
+
+{#- Writes down the number of the run's changes, in the transaction that made them. -#}
+{% macro remember_change_number() -%}
+    insert into {{ ref("int_built_dates") }} (relation_name, change_number, is_for_everybody, as_of_date, open_from_date)
+    values ('{{ this.identifier }}', {{ next_change_number() }}, true, {{ as_of_date() }}, {{ first_open_date(this) }})
+    on conflict (relation_name, as_of_date) do update
+    set change_number = excluded.change_number, open_from_date = excluded.open_from_date;
+{%- endmacro %}
+
+
 {#- The first date of fct_user_days that late rows may still change as far as a run knows, as a SQL date. -#}
-{% macro first_open_date() -%}
+{% macro first_open_date(user_days=none) -%}
     {%- set question -%}
         select {{ date_after("coalesce(max(activity_date), " ~ as_of_date() ~ ")", "-" ~ setting("late_arrival_days")) }}
-        from {{ ref("fct_user_days") }}
+        from {{ user_days or ref("fct_user_days") }}
         where activity_date < {{ as_of_date() }}
     {%- endset -%}
     cast('{{ run_query(question).columns[0].values()[0] if execute }}' as date)
@@ -41,66 +61,6 @@
 
 
 {#-
-    The pairs of user and date whose features this run computes: everybody at as_of_date, and the dates training
-    examples refer to, in an incremental run only the recent ones.
--#}
-{% macro due_user_dates() -%}
-    select
-        user_id,
-
-        as_of_date
-
-    from {{ ref("user_as_of_dates") }}
-    {%- if is_incremental() %}
-    where as_of_date >= {{ first_date_to_redo("as_of_date", example_redo_days()) }}
-    {%- endif %}
-{%- endmacro %}
-
-
-{#-
-    The newest date before as_of_date for which the table being built holds everybody, and the first day that was still
-    open to late rows at that time; nothing where there is no such run. Dates of examples hold a few users: whoever
-    has the first and the last id is looked for, and should both be few, the run only has more to compute.
--#}
-{% macro run_before_this() -%}
-    {%- set question -%}
-        select
-            known.as_of_date,
-            (
-                select max(sums.last_activity_date) - {{ setting("late_arrival_days") }}
-                from {{ this }} as sums
-                where sums.as_of_date = known.as_of_date
-            ) as open_from_date
-        from (
-            select as_of_date
-            from {{ this }}
-            where
-                as_of_date < {{ as_of_date() }}
-                and user_id in (
-                    select min(users.user_id) from {{ ref("dim_users") }} as users
-                    union all
-                    select max(users.user_id) from {{ ref("dim_users") }} as users
-                )
-            group by as_of_date
-            order by count(*) desc, as_of_date desc
-            limit 1
-        ) as known
-    {%- endset -%}
-    {%- set rows = run_query(question).rows if execute else [] -%}
-    {%- if rows | length == 0 or rows[0][1] is none -%}
-        {{ return(none) }}
-    {%- endif -%}
-    {{ return({"as_of_date": "cast('" ~ rows[0][0] ~ "' as date)", "open_from_date": "cast('" ~ rows[0][1] ~ "' as date)"}) }}
-{%- endmacro %}
-
-
-{#- The columns of the table being built, in their order. -#}
-{% macro columns_of_this() -%}
-    {{ return(adapter.get_columns_in_relation(this) | map(attribute="name") | list) }}
-{%- endmacro %}
-
-
-{#-
     Incremental strategy `replace_as_of`: all rows of the run's date are replaced, so that nobody who is gone stays;
     rows of other dates are replaced one by one where they were computed again; all other rows stay.
 -#}
@@ -109,14 +69,12 @@
     {%- set source = arg_dict["temp_relation"] -%}
     {%- set columns = get_quoted_csv(arg_dict["dest_columns"] | map(attribute="name")) -%}
     {%- set key = arg_dict["unique_key"] | join(", ") %}
-    {#- What is written once cannot be read before: it is told by what was asked for. #}
-    {%- set computed = "(" ~ due_user_dates() ~ ")" if config.get("is_written_once", false) else source %}
 
     delete from {{ target }}
     where as_of_date = {{ as_of_date() }};
 
     delete from {{ target }}
-    where ({{ key }}) in (select {{ key }} from {{ computed }} as computed where as_of_date <> {{ as_of_date() }});
+    where ({{ key }}) in (select {{ key }} from {{ source }} where as_of_date <> {{ as_of_date() }});
 
     insert into {{ target }} ({{ columns }})
     select {{ columns }} from {{ source }};
@@ -178,4 +136,45 @@
 
     insert into {{ target }} ({{ columns }})
     select {{ columns }} from {{ source }};
+{%- endmacro %}
+
+
+{#-
+    Incremental strategy `replace_changes`: of all rows from the first date on that was computed again, those that are no
+    longer as they were are replaced; the others stay, with the change_number of the run that changed them last. The
+    model's `unique_key` ends with its date column.
+-#}
+{% macro get_incremental_replace_changes_sql(arg_dict) -%}
+    {%- set target = arg_dict["target_relation"] -%}
+    {%- set source = arg_dict["temp_relation"] -%}
+    {%- set names = arg_dict["dest_columns"] | map(attribute="name") | list -%}
+    {%- set key = arg_dict["unique_key"] -%}
+    {%- set day = key[-1] -%}
+    {%- set values = names | reject("in", key + ["change_number"]) | list %}
+
+    delete from {{ target }} as known
+    where
+        known.{{ day }} >= {{ first_date_to_redo(day, setting("late_arrival_days")) }}
+        and not exists (
+            select 1
+            from {{ source }} as computed
+            where
+                {%- for name in key %}
+                known.{{ name }} = computed.{{ name }} and
+                {%- endfor %}
+                ({% for name in values %}known.{{ name }}{{ ", " if not loop.last }}{% endfor %})
+                is not distinct from ({% for name in values %}computed.{{ name }}{{ ", " if not loop.last }}{% endfor %})
+        );
+
+    insert into {{ target }} ({{ names | join(", ") }})
+    select {{ names | join(", ") }}
+    from {{ source }} as computed
+    where not exists (
+        select 1
+        from {{ target }} as known
+        where
+            {%- for name in key %}
+            known.{{ name }} = computed.{{ name }}{{ " and" if not loop.last }}
+            {%- endfor %}
+    );
 {%- endmacro %}

@@ -1,8 +1,6 @@
 {#-
     dbt fills a table with an enforced contract by `insert into ... select`, which Postgres never plans in parallel;
     `create table as` it does. The contract has been compared with the columns before, so the table is the same.
-    A temporary relation of an incremental run is a view where the model says so (`is_written_once`): its rows then go
-    straight to where they belong, not through a table of their own.
 -#}
 {% macro postgres__create_table_as(temporary, relation, sql) -%}
     {%- set contract = config.get("contract") -%}
@@ -10,9 +8,7 @@
     {%- if contract.enforced %}
     {{ get_assert_columns_equivalent(sql) }}
     {%- endif %}
-    {%- if temporary and config.get("is_written_once", false) %}
-    create temporary view {{ relation }} as (
-    {%- elif temporary %}
+    {%- if temporary %}
     create temporary table {{ relation }} as (
     {%- else %}
     create table {{ relation }} as (

@@ -125,7 +125,7 @@ def test_one_inclusive_window_is_seen(one_warehouse_url: str, tmp_path: Path) ->
     project = tmp_path / "dbt_project"
     shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns("target", "logs"))
     for model, right, wrong in (
-        ("users/user_sums_as_of_dates.sql", "activity_date < due.as_of_date", "activity_date <= due.as_of_date"),
+        ("versions/user_sums_versions.sql", "activity_date < due.as_of_date", "activity_date <= due.as_of_date"),
         ("decisions/eligible_user_channels.sql", "decided_at < {{ as_of_at() }}", "decided_at <= {{ as_of_at() }}"),
     ):
         sql = project / "models" / "features" / model

@@ -1,8 +1,26 @@
+{{
+    config(
+        materialized="incremental",
+        incremental_strategy="replace_from",
+        unique_key="befriended_date",
+        on_schema_change="fail",
+        indexes=[
+            {"columns": ["user_id", "friend_id"], "unique": true},
+            {"columns": ["befriended_date"]},
+        ],
+    )
+}}
+
+{%- set redo_from = first_date_to_redo("befriended_date", setting("late_arrival_days")) if is_incremental() %}
+
 with
 
 friendships as (
 
     select * from {{ ref("stg_raw__friendships") }}
+    {%- if is_incremental() %}
+    where befriended_at >= {{ start_of_day(redo_from) }}
+    {%- endif %}
 
 ),
 
@@ -27,7 +45,7 @@ both_directions as (
 
 ),
 
-int_friendships_mirrored as (
+mirrored as (
 
     select
         user_id,
@@ -38,6 +56,30 @@ int_friendships_mirrored as (
     from both_directions
     where user_id <> friend_id
     group by user_id, friend_id
+
+),
+
+int_friendships_mirrored as (
+
+    select
+        user_id,
+        friend_id,
+
+        {{ utc_date("befriended_at") }} as befriended_date,
+
+        befriended_at
+
+    from mirrored
+    {%- if is_incremental() %}
+    where not exists (
+        select 1
+        from {{ this }} as known
+        where
+            known.user_id = mirrored.user_id
+            and known.friend_id = mirrored.friend_id
+            and known.befriended_date < {{ redo_from }}
+    )
+    {%- endif %}
 
 )
 

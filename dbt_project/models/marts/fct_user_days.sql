@@ -1,10 +1,11 @@
 {{
     config(
         materialized="incremental",
-        incremental_strategy="replace_range",
-        unique_key="activity_date",
+        incremental_strategy="replace_changes",
+        unique_key=["user_id", "activity_date"],
         on_schema_change="fail",
         sql_header=settings_of_a_large_sort(),
+        post_hook="{{ remember_change_number() }}",
         indexes=[
             {"columns": ["user_id", "activity_date"], "unique": true},
             {"columns": ["activity_date"]},
@@ -234,6 +235,7 @@ fct_user_days as (
         cast({{ kind }}_interactions_count as integer) as {{ kind }}_interactions_count,
         {%- endfor %}
         {{ dbt.datediff("day_before", "activity_date", "day") }} as days_since_previous_activity,
+        {{ next_change_number() }} as change_number,
 
         has_several_devices,
 

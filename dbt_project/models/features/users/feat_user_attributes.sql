@@ -1,10 +1,10 @@
-{{ config(enabled=var("user_attributes") | length > 0, on_schema_change="sync_all_columns") }}
+{{ config(enabled=var("user_attributes") | length > 0) }}
 
 with
 
 due as (
 
-    {{ due_user_dates() }}
+    {{ users_as_built("user_sums_versions") }}
 
 ),
 

@@ -2,79 +2,13 @@ with
 
 due as (
 
-    {{ due_user_dates() }}
+    {{ users_as_built("user_contacts_versions") }}
 
 ),
 
-contacts as (
+versions as (
 
-    select * from {{ ref("fct_exposures") }}
-    where is_contact
-
-),
-
-responses as (
-
-    select * from {{ ref("fct_responses") }}
-
-),
-
-contacts_before as (
-
-    select
-        due.user_id,
-
-        count(*) as contacts_count_life,
-        sum(
-            case when contacts.exposed_date >= {{ date_after("due.as_of_date", -30) }} then 1 else 0 end
-        ) as contacts_count_30d,
-        {%- for channel in var("contact_channels") %}
-        sum(case when contacts.channel = '{{ channel }}' then 1 else 0 end) as {{ channel }}_contacts_count,
-        sum(
-            case
-                when contacts.channel = '{{ channel }}' and contacts.responded_at < {{ start_of_day("due.as_of_date") }}
-                    then 1
-                else 0
-            end
-        ) as {{ channel }}_responses_count,
-        sum(
-            case
-                when contacts.channel = '{{ channel }}' and contacts.returned_at < {{ start_of_day("due.as_of_date") }}
-                    then 1
-                else 0
-            end
-        ) as {{ channel }}_returns_count,
-        {%- endfor %}
-
-        due.as_of_date,
-        max(contacts.exposed_date) as last_contact_date
-
-    from due
-    inner join contacts
-        on
-            due.user_id = contacts.user_id
-            and contacts.exposed_date < due.as_of_date
-    group by due.user_id, due.as_of_date
-
-),
-
-responses_before as (
-
-    select
-        due.user_id,
-
-        count(*) as responses_count_life,
-        count(distinct responses.event_id) as responded_events_count_life,
-
-        due.as_of_date,
-        max(responses.responded_date) as last_response_date
-
-    from due
-    inner join responses
-        on
-            due.user_id = responses.user_id
-            and responses.responded_date < due.as_of_date
-    group by due.user_id, due.as_of_date
+    select * from {{ ref("user_contacts_versions") }}
 
 ),
 
@@ -83,29 +17,25 @@ feat_user_contacts as (
     select
         due.user_id,
 
-        {{ dbt.datediff("contacts_before.last_contact_date", "due.as_of_date", "day") }} as days_since_last_contact,
-        {{ dbt.datediff("responses_before.last_response_date", "due.as_of_date", "day") }} as days_since_last_response,
-        coalesce(contacts_before.contacts_count_30d, 0) as contacts_count_30d,
-        coalesce(contacts_before.contacts_count_life, 0) as contacts_count_life,
+        {{ dbt.datediff("versions.last_contact_date", "due.as_of_date", "day") }} as days_since_last_contact,
+        {{ dbt.datediff("versions.last_response_date", "due.as_of_date", "day") }} as days_since_last_response,
+        coalesce(versions.contacts_count_30d, 0) as contacts_count_30d,
+        coalesce(versions.contacts_count_life, 0) as contacts_count_life,
         {%- for channel in var("contact_channels") %}
         {%- for what in ["contacts", "responses", "returns"] %}
-        coalesce(contacts_before.{{ channel }}_{{ what }}_count, 0) as {{ channel }}_{{ what }}_count_life,
+        coalesce(versions.{{ channel }}_{{ what }}_count_life, 0) as {{ channel }}_{{ what }}_count_life,
         {%- endfor %}
         {%- endfor %}
-        coalesce(responses_before.responses_count_life, 0) as responses_count_life,
-        coalesce(responses_before.responded_events_count_life, 0) as responded_events_count_life,
+        coalesce(versions.responses_count_life, 0) as responses_count_life,
+        coalesce(versions.responded_events_count_life, 0) as responded_events_count_life,
 
         due.as_of_date
 
     from due
-    left join contacts_before
+    left join versions
         on
-            due.user_id = contacts_before.user_id
-            and due.as_of_date = contacts_before.as_of_date
-    left join responses_before
-        on
-            due.user_id = responses_before.user_id
-            and due.as_of_date = responses_before.as_of_date
+            due.user_id = versions.user_id
+            and {{ holds_at("versions", "due.as_of_date") }}
 
 )
 

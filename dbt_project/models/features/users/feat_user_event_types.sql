@@ -1,104 +1,70 @@
-{{
-    config(
-        unique_key=["user_id", "as_of_date", "event_type"],
-        indexes=[{"columns": ["as_of_date", "user_id", "event_type"], "unique": true}],
-    )
-}}
-
 with
 
+types_open as (
+
+    select distinct
+        event_type,
+
+        as_of_date
+
+    from {{ ref("open_events") }}
+
+),
+
+examples as (
+
+    select * from {{ ref("training_examples") }}
+
+),
+
+event_types as (
+
+    select distinct event_type
+    from {{ ref("dim_events") }}
+
+),
+
+-- Everybody towards the types that are open at the date of a run, and examples towards their own type.
 due as (
 
-    select * from {{ ref("user_event_types_as_of_dates") }}
-    {%- if is_incremental() %}
-    where as_of_date >= {{ first_date_to_redo("as_of_date", example_redo_days()) }}
-    {%- endif %}
+    select
+        users.user_id,
 
-),
+        event_types.event_type,
 
-contacts as (
+        dates.as_of_date
 
-    select * from {{ ref("fct_exposures") }}
-    where is_contact
-
-),
-
-responses as (
-
-    select * from {{ ref("fct_responses") }}
-
-),
-
-returns as (
-
-    select * from {{ ref("label_example_return_14d") }}
+    from {{ ref("int_built_dates") }} as dates
+    inner join {{ ref("dim_users") }} as users
+        on users.registered_date < dates.as_of_date
+    cross join event_types
     where
-        arm = 'treated'
-        and has_returned
+        dates.relation_name = 'user_event_types_versions'
+        and (
+            (
+                dates.is_for_everybody
+                and (event_types.event_type, dates.as_of_date) in (
+                    select
+                        types_open.event_type,
+                        types_open.as_of_date
+                    from types_open
+                )
+            )
+            or exists (
+                select 1
+                from examples
+                where
+                    examples.user_id = users.user_id
+                    and examples.as_of_date = dates.as_of_date
+                    and examples.event_type = event_types.event_type
+            )
+        )
 
 ),
 
-contacts_before as (
+versions as (
 
-    select
-        due.user_id,
-
-        due.event_type,
-
-        count(*) as contacts_count,
-
-        due.as_of_date,
-        max(contacts.exposed_date) as last_contact_date
-
-    from due
-    inner join contacts
-        on
-            due.user_id = contacts.user_id
-            and due.event_type = contacts.event_type
-            and contacts.exposed_date < due.as_of_date
-    group by due.user_id, due.event_type, due.as_of_date
-
-),
-
-responses_before as (
-
-    select
-        due.user_id,
-
-        due.event_type,
-
-        count(*) as responses_count,
-
-        due.as_of_date
-
-    from due
-    inner join responses
-        on
-            due.user_id = responses.user_id
-            and due.event_type = responses.event_type
-            and responses.responded_date < due.as_of_date
-    group by due.user_id, due.event_type, due.as_of_date
-
-),
-
-returns_before as (
-
-    select
-        due.user_id,
-
-        due.event_type,
-
-        count(*) as returns_count,
-
-        due.as_of_date
-
-    from due
-    inner join returns
-        on
-            due.user_id = returns.user_id
-            and due.event_type = returns.event_type
-            and returns.returned_at < {{ start_of_day("due.as_of_date") }}
-    group by due.user_id, due.event_type, due.as_of_date
+    select * from {{ ref("user_event_types_versions") }}
 
 ),
 
@@ -109,30 +75,19 @@ feat_user_event_types as (
 
         due.event_type,
 
-        coalesce(contacts_before.contacts_count, 0) as event_type_contacts_count,
-        coalesce(responses_before.responses_count, 0) as event_type_responses_count,
-        coalesce(returns_before.returns_count, 0) as event_type_returns_count,
-        {{ dbt.datediff("contacts_before.last_contact_date", "due.as_of_date", "day") }}
-            as days_since_last_event_type_contact,
+        coalesce(versions.event_type_contacts_count, 0) as event_type_contacts_count,
+        coalesce(versions.event_type_responses_count, 0) as event_type_responses_count,
+        coalesce(versions.event_type_returns_count, 0) as event_type_returns_count,
+        {{ dbt.datediff("versions.last_contact_date", "due.as_of_date", "day") }} as days_since_last_event_type_contact,
 
         due.as_of_date
 
     from due
-    left join contacts_before
+    left join versions
         on
-            due.user_id = contacts_before.user_id
-            and due.event_type = contacts_before.event_type
-            and due.as_of_date = contacts_before.as_of_date
-    left join responses_before
-        on
-            due.user_id = responses_before.user_id
-            and due.event_type = responses_before.event_type
-            and due.as_of_date = responses_before.as_of_date
-    left join returns_before
-        on
-            due.user_id = returns_before.user_id
-            and due.event_type = returns_before.event_type
-            and due.as_of_date = returns_before.as_of_date
+            due.user_id = versions.user_id
+            and due.event_type = versions.event_type
+            and {{ holds_at("versions", "due.as_of_date") }}
 
 )
 

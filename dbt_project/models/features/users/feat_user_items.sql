@@ -2,60 +2,13 @@ with
 
 due as (
 
-    {{ due_user_dates() }}
+    {{ users_as_built("user_items_versions") }}
 
 ),
 
-category_months as (
+versions as (
 
-    select * from {{ ref("fct_user_category_months") }}
-
-),
-
-new_categories_before as (
-
-    select
-        due.user_id,
-
-        count(*) as categories_count_life,
-        sum(
-            case when category_months.first_occurred_date >= {{ date_after("due.as_of_date", -90) }} then 1 else 0 end
-        ) as new_categories_count_90d,
-
-        due.as_of_date
-
-    from due
-    inner join category_months
-        on
-            due.user_id = category_months.user_id
-            and category_months.is_new
-            and category_months.first_occurred_date < due.as_of_date
-    group by due.user_id, due.as_of_date
-
-),
-
--- The month as_of_date lies in does not count: it may hold days that are not over yet.
-favourites_before as (
-
-    select
-        due.user_id,
-
-        category_months.category,
-
-        row_number() over (
-            partition by due.user_id, due.as_of_date
-            order by count(*) desc, sum(category_months.interactions_count) desc, category_months.category asc
-        ) as category_number,
-
-        due.as_of_date
-
-    from due
-    inner join category_months
-        on
-            due.user_id = category_months.user_id
-            and category_months.is_favourite
-            and category_months.month_date < {{ dbt.date_trunc("month", "due.as_of_date") }}
-    group by due.user_id, category_months.category, due.as_of_date
+    select * from {{ ref("user_items_versions") }}
 
 ),
 
@@ -64,23 +17,18 @@ feat_user_items as (
     select
         due.user_id,
 
-        favourites_before.category as favourite_category,
+        versions.favourite_category,
 
-        coalesce(new_categories_before.categories_count_life, 0) as categories_count_life,
-        coalesce(new_categories_before.new_categories_count_90d, 0) as new_categories_count_90d,
+        coalesce(versions.categories_count_life, 0) as categories_count_life,
+        coalesce(versions.new_categories_count_90d, 0) as new_categories_count_90d,
 
         due.as_of_date
 
     from due
-    left join new_categories_before
+    left join versions
         on
-            due.user_id = new_categories_before.user_id
-            and due.as_of_date = new_categories_before.as_of_date
-    left join favourites_before
-        on
-            due.user_id = favourites_before.user_id
-            and due.as_of_date = favourites_before.as_of_date
-            and favourites_before.category_number = 1
+            due.user_id = versions.user_id
+            and {{ holds_at("versions", "due.as_of_date") }}
 
 )
 

@@ -2,77 +2,13 @@ with
 
 due as (
 
-    {{ due_user_dates() }}
+    {{ users_as_built("user_lapses_versions") }}
 
 ),
 
-lapses as (
+versions as (
 
-    select * from {{ ref("fct_user_lapses") }}
-    where has_been_active
-
-),
-
-returns_after_contacts as (
-
-    select distinct
-        user_id,
-
-        returned_at
-
-    from {{ ref("fct_exposures") }}
-    where
-        is_contact
-        and returned_at is not null
-
-),
-
--- A lapse that ends at as_of_date or later still goes on as far as anybody knows.
-lapses_before as (
-
-    select
-        due.user_id,
-
-        case
-            when lapses.returned_date < due.as_of_date
-                then {{ dbt.datediff("lapses.last_activity_date", "lapses.returned_date", "day") }}
-        end as ended_lapse_days,
-        case
-            when lapses.returned_date < due.as_of_date and returns_after_contacts.user_id is not null then 1
-            else 0
-        end as returns_after_contact_count,
-
-        due.as_of_date,
-        case when lapses.returned_date < due.as_of_date then lapses.returned_date end as returned_date
-
-    from due
-    inner join lapses
-        on
-            due.user_id = lapses.user_id
-            and lapses.inactive_from_date <= due.as_of_date
-    left join returns_after_contacts
-        on
-            lapses.user_id = returns_after_contacts.user_id
-            and lapses.returned_at = returns_after_contacts.returned_at
-
-),
-
-sums as (
-
-    select
-        user_id,
-
-        count(*) as lapses_count,
-        count(ended_lapse_days) as returns_count,
-        sum(returns_after_contact_count) as returns_after_contact_count,
-        avg(ended_lapse_days) as mean_ended_lapse_days,
-        max(ended_lapse_days) as longest_ended_lapse_days,
-
-        as_of_date,
-        max(returned_date) as last_returned_date
-
-    from lapses_before
-    group by user_id, as_of_date
+    select * from {{ ref("user_lapses_versions") }}
 
 ),
 
@@ -81,21 +17,21 @@ feat_user_lapses as (
     select
         due.user_id,
 
-        coalesce(sums.lapses_count, 0) as lapses_count,
-        coalesce(sums.returns_count, 0) as returns_count,
-        coalesce(sums.returns_after_contact_count, 0) as returns_after_contact_count,
-        coalesce(sums.returns_count - sums.returns_after_contact_count, 0) as returns_without_contact_count,
-        cast(sums.mean_ended_lapse_days as double precision) as mean_ended_lapse_days,
-        sums.longest_ended_lapse_days,
-        {{ dbt.datediff("sums.last_returned_date", "due.as_of_date", "day") }} as days_since_last_return,
+        coalesce(versions.lapses_count, 0) as lapses_count,
+        coalesce(versions.returns_count, 0) as returns_count,
+        coalesce(versions.returns_after_contact_count, 0) as returns_after_contact_count,
+        coalesce(versions.returns_count - versions.returns_after_contact_count, 0) as returns_without_contact_count,
+        versions.mean_ended_lapse_days,
+        versions.longest_ended_lapse_days,
+        {{ dbt.datediff("versions.last_returned_date", "due.as_of_date", "day") }} as days_since_last_return,
 
         due.as_of_date
 
     from due
-    left join sums
+    left join versions
         on
-            due.user_id = sums.user_id
-            and due.as_of_date = sums.as_of_date
+            due.user_id = versions.user_id
+            and {{ holds_at("versions", "due.as_of_date") }}
 
 )
 

@@ -1,5 +1,3 @@
-{{ config(materialized="view") }}
-
 with
 
 sums as (
@@ -10,7 +8,7 @@ sums as (
 
 refunds as (
 
-    select * from {{ ref("user_refunds_as_of_dates") }}
+    select * from {{ ref("user_refunds_versions") }}
 
 ),
 
@@ -68,7 +66,7 @@ feat_user_money as (
     left join refunds
         on
             paying_days.user_id = refunds.user_id
-            and paying_days.as_of_date = refunds.as_of_date
+            and {{ holds_at("refunds", "paying_days.as_of_date") }}
 
 )
 

@@ -1,10 +1,8 @@
-{{ config(materialized="view") }}
-
 with
 
-sums as (
+due as (
 
-    select * from {{ ref("user_sums_as_of_dates") }}
+    {{ users_as_built("user_sums_versions") }}
 
 ),
 
@@ -17,19 +15,19 @@ users as (
 feat_user_profile as (
 
     select
-        sums.user_id,
+        due.user_id,
 
         users.country,
         users.language,
         users.acquisition_channel,
 
-        cast(extract(year from sums.as_of_date) - users.birth_year as integer) as age_years,
+        cast(extract(year from due.as_of_date) - users.birth_year as integer) as age_years,
 
-        sums.as_of_date
+        due.as_of_date
 
-    from sums
+    from due
     inner join users
-        on sums.user_id = users.user_id
+        on due.user_id = users.user_id
 
 )
 

@@ -2,162 +2,13 @@ with
 
 due as (
 
-    {{ due_user_dates() }}
+    {{ users_as_built("user_social_versions") }}
 
 ),
 
-users as (
+versions as (
 
-    select * from {{ ref("dim_users") }}
-
-),
-
-friendships as (
-
-    select * from {{ ref("int_friendships_mirrored") }}
-
-),
-
-lapses as (
-
-    select * from {{ ref("fct_user_lapses") }}
-
-),
-
-paying_days as (
-
-    select * from {{ ref("fct_user_days") }}
-    where payments_count > 0
-
-),
-
-friends as (
-
-    select
-        due.user_id,
-        friendships.friend_id,
-
-        due.as_of_date
-
-    from due
-    inner join friendships
-        on
-            due.user_id = friendships.user_id
-            and friendships.befriended_at < {{ start_of_day("due.as_of_date") }}
-    inner join users
-        on
-            friendships.friend_id = users.user_id
-            and users.registered_at < {{ start_of_day("due.as_of_date") }}
-
-),
-
-friends_of_a_date as (
-
-    select distinct
-        friend_id,
-
-        as_of_date
-
-    from friends
-
-),
-
-degrees as (
-
-    select
-        friends_of_a_date.friend_id,
-
-        count(*) as friends_count,
-
-        friends_of_a_date.as_of_date
-
-    from friends_of_a_date
-    inner join friendships
-        on
-            friends_of_a_date.friend_id = friendships.user_id
-            and friendships.befriended_at < {{ start_of_day("friends_of_a_date.as_of_date") }}
-    group by friends_of_a_date.friend_id, friends_of_a_date.as_of_date
-
-),
-
-friends_and_lapses as (
-
-    select
-        friends_of_a_date.friend_id,
-
-        max(
-            case
-                when lapses.returned_date is null or lapses.returned_date >= friends_of_a_date.as_of_date then 1
-                else 0
-            end
-        ) as is_inactive,
-        max(
-            case
-                when
-                    lapses.returned_date < friends_of_a_date.as_of_date
-                    and lapses.returned_date >= {{ date_after("friends_of_a_date.as_of_date", -28) }}
-                    then 1
-                else 0
-            end
-        ) as has_returned,
-
-        friends_of_a_date.as_of_date
-
-    from friends_of_a_date
-    inner join lapses
-        on
-            friends_of_a_date.friend_id = lapses.user_id
-            and lapses.inactive_from_date <= friends_of_a_date.as_of_date
-    group by friends_of_a_date.friend_id, friends_of_a_date.as_of_date
-
-),
-
-friends_and_money as (
-
-    select
-        friends_of_a_date.friend_id,
-
-        sum(paying_days.payments_amount) as payments_amount,
-
-        friends_of_a_date.as_of_date
-
-    from friends_of_a_date
-    inner join paying_days
-        on
-            friends_of_a_date.friend_id = paying_days.user_id
-            and paying_days.activity_date < friends_of_a_date.as_of_date
-            and {{ date_after("friends_of_a_date.as_of_date", -365) }} <= paying_days.activity_date
-    group by friends_of_a_date.friend_id, friends_of_a_date.as_of_date
-
-),
-
-sums as (
-
-    select
-        friends.user_id,
-
-        count(*) as friends_count,
-        sum(1 - coalesce(friends_and_lapses.is_inactive, 0)) as active_friends_count,
-        sum(coalesce(friends_and_lapses.has_returned, 0)) as friends_returned_count_28d,
-        sum(coalesce(friends_and_money.payments_amount, 0)) as friends_payments_amount_365d,
-        sum(round(cast(1 as numeric) / degrees.friends_count, 12)) as social_influence_degree_normalised,
-
-        friends.as_of_date
-
-    from friends
-    inner join degrees
-        on
-            friends.friend_id = degrees.friend_id
-            and friends.as_of_date = degrees.as_of_date
-    left join friends_and_lapses
-        on
-            friends.friend_id = friends_and_lapses.friend_id
-            and friends.as_of_date = friends_and_lapses.as_of_date
-    left join friends_and_money
-        on
-            friends.friend_id = friends_and_money.friend_id
-            and friends.as_of_date = friends_and_money.as_of_date
-    group by friends.user_id, friends.as_of_date
+    select * from {{ ref("user_social_versions") }}
 
 ),
 
@@ -166,20 +17,19 @@ feat_user_social as (
     select
         due.user_id,
 
-        coalesce(sums.friends_count, 0) as friends_count,
-        cast(coalesce(sums.active_friends_count, 0) as bigint) as active_friends_count,
-        cast(coalesce(sums.friends_returned_count_28d, 0) as bigint) as friends_returned_count_28d,
-        cast(coalesce(sums.friends_payments_amount_365d, 0) as numeric(38, 6)) as friends_payments_amount_365d,
-        cast(coalesce(sums.social_influence_degree_normalised, 0) as double precision)
-            as social_influence_degree_normalised,
+        coalesce(versions.friends_count, 0) as friends_count,
+        coalesce(versions.active_friends_count, 0) as active_friends_count,
+        coalesce(versions.friends_returned_count_28d, 0) as friends_returned_count_28d,
+        cast(coalesce(versions.friends_payments_amount_365d, 0) as numeric(38, 6)) as friends_payments_amount_365d,
+        coalesce(versions.social_influence_degree_normalised, 0) as social_influence_degree_normalised,
 
         due.as_of_date
 
     from due
-    left join sums
+    left join versions
         on
-            due.user_id = sums.user_id
-            and due.as_of_date = sums.as_of_date
+            due.user_id = versions.user_id
+            and {{ holds_at("versions", "due.as_of_date") }}
 
 )
 

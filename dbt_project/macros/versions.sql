@@ -1,0 +1,310 @@
+{#-
+    Tables of versions: one row for a user from the first date a row holds for (`valid_from_date`) to before the first
+    one it does not (`valid_until_date`). Rows hold sums and dates, never ages, so that whoever does nothing and leaves
+    no window keeps the version. Versions of a user do not overlap. Which dates they may be read for stands in int_built_dates.
+-#}
+
+{#- What a version that still holds ends with: later than any date, and one that every client can read. -#}
+{% macro end_of_time() -%}
+    cast('9999-12-31' as date)
+{%- endmacro %}
+
+
+{#-
+    The run this one follows: the newest date before as_of_date for which the table being built holds everybody, the first
+    day that was still open to late rows then (both as SQL dates), and the newest change of fct_user_days it knew of. None
+    in a full build, and before all other runs.
+-#}
+{% macro run_before_this() -%}
+    {%- if not is_incremental() or not execute -%}
+        {{ return(none) }}
+    {%- endif -%}
+    {%- set question -%}
+        select
+            as_of_date,
+            open_from_date,
+            change_number
+        from {{ ref("int_built_dates") }}
+        where
+            relation_name = '{{ this.identifier }}'
+            and is_for_everybody
+            and as_of_date < {{ as_of_date() }}
+        order by as_of_date desc
+        limit 1
+    {%- endset -%}
+    {%- set rows = run_query(question).rows -%}
+    {%- if rows | length == 0 -%}
+        {{ return(none) }}
+    {%- endif -%}
+    {{ return({
+        "as_of_date": "cast('" ~ rows[0][0] ~ "' as date)",
+        "open_from_date": "cast('" ~ rows[0][1] ~ "' as date)",
+        "change_number": rows[0][2],
+    }) }}
+{%- endmacro %}
+
+
+{#- Whether the table being built already holds everybody for a date after as_of_date: then this run is a backfill. -#}
+{% macro has_later_run() -%}
+    {%- if not is_incremental() or not execute -%}
+        {{ return(false) }}
+    {%- endif -%}
+    {%- set question -%}
+        select count(*)
+        from {{ ref("int_built_dates") }}
+        where
+            relation_name = '{{ this.identifier }}'
+            and is_for_everybody
+            and as_of_date > {{ as_of_date() }}
+    {%- endset -%}
+    {{ return(run_query(question).columns[0].values()[0] > 0) }}
+{%- endmacro %}
+
+
+{#-
+    The pairs of user and date a run computes. At as_of_date: everybody, or, where there is a run before, only whom
+    `changed_users` (a relation with a column user_id) names. Beside them the dates training examples refer to, where
+    there is a run before only those that late rows may still change.
+-#}
+{% macro due_user_dates(run_before=none, changed_users="changed_users") -%}
+    select
+        users.user_id,
+
+        {{ as_of_date() }} as as_of_date
+
+    from {{ ref("dim_users") }} as users
+    {%- if run_before %}
+    inner join {{ changed_users }}
+        on users.user_id = {{ changed_users }}.user_id
+    {%- endif %}
+    where users.registered_at < {{ as_of_at() }}
+    union all
+    select distinct
+        examples.user_id,
+
+        examples.as_of_date
+
+    from {{ ref("training_examples") }} as examples
+    where
+        examples.as_of_date < {{ as_of_date() }}
+        {%- if run_before %}
+        and examples.as_of_date >= {{ date_after(run_before["as_of_date"], "-" ~ example_redo_days()) }}
+        {%- endif %}
+{%- endmacro %}
+
+
+{#- Days of users that are new or other than at the run before, as a condition on rows of fct_user_days. -#}
+{% macro is_changed_day(run_before) -%}
+    activity_date >= {{ run_before["open_from_date"] }}
+    and activity_date < {{ as_of_date() }}
+    and change_number > {{ run_before["change_number"] }}
+{%- endmacro %}
+
+
+{#- Days that were within a window of so many days at the run before and are not at as_of_date, as a condition. -#}
+{% macro is_leaving(days, run_before) -%}
+    activity_date >= {{ date_after(run_before["as_of_date"], -days) }}
+    and activity_date < {{ date_after(as_of_date(), -days) }}
+{%- endmacro %}
+
+
+{#-
+    Users of whom another list of lapses is known than at the run before: a lapse began; a day after which there would be
+    one was followed by another after all, be it a return or a row that came late; a first day was known; a user was.
+-#}
+{% macro users_whose_lapses_changed(run_before) -%}
+    select user_id
+    from {{ ref("fct_user_lapses") }}
+    where
+        inactive_from_date <= {{ as_of_date() }}
+        and (
+            inactive_from_date > {{ run_before["as_of_date"] }}
+            or (inactive_from_date > {{ run_before["open_from_date"] }} and not has_been_active)
+        )
+    union distinct
+    select user_id
+    from {{ ref("fct_user_days") }}
+    where
+        {{ is_changed_day(run_before) }}
+        and coalesce(
+            {{ date_after("activity_date", setting("inactive_after_days") | int ~ " - days_since_previous_activity") }}
+            < {{ as_of_date() }},
+            true
+        )
+{%- endmacro %}
+
+
+{#- From and until when what was computed as of a date holds; the next run ends what holds at the newest date. -#}
+{% macro validity(day) -%}
+    {{ day }} as valid_from_date,
+    {%- if has_later_run() %}
+        {{ date_after(day, 1) }} as valid_until_date
+    {%- else %}
+        case
+            when {{ day }} = {{ as_of_date() }} then {{ end_of_time() }}
+            else {{ date_after(day, 1) }}
+        end as valid_until_date
+    {%- endif %}
+{%- endmacro %}
+
+
+{#- Whether a version holds for a date. -#}
+{% macro holds_at(versions, day) -%}
+    {{ versions }}.valid_from_date <= {{ day }} and {{ day }} < {{ versions }}.valid_until_date
+{%- endmacro %}
+
+
+{#- The dates a table of versions may be read for. -#}
+{% macro dates_of(versions) -%}
+    select * from {{ ref("int_built_dates") }}
+    where relation_name = '{{ versions }}'
+{%- endmacro %}
+
+
+{#- Of a date that was built for training examples only, rows of those examples are due. -#}
+{% macro is_due(dates, users) -%}
+    (
+        {{ dates }}.is_for_everybody
+        or exists (
+            select 1
+            from {{ ref("training_examples") }} as examples
+            where
+                examples.user_id = {{ users }}.user_id
+                and examples.as_of_date = {{ dates }}.as_of_date
+        )
+    )
+{%- endmacro %}
+
+
+{#-
+    Every user and date a table of versions may be read for, also users without a version. Written without a subquery of
+    more than one table, so that Postgres can look up a few users of it.
+-#}
+{% macro users_as_built(versions) -%}
+    select
+        users.user_id,
+
+        dates.as_of_date
+
+    from {{ ref("int_built_dates") }} as dates
+    inner join {{ ref("dim_users") }} as users
+        on users.registered_date < dates.as_of_date
+    where
+        dates.relation_name = '{{ versions }}'
+        and {{ is_due("dates", "users") }}
+{%- endmacro %}
+
+
+{#- Writes down, in the transaction that wrote the versions, which dates the table may now be read for. -#}
+{% macro remember_built_dates() -%}
+    {%- if should_full_refresh() %}
+    delete from {{ ref("int_built_dates") }}
+    where relation_name = '{{ this.identifier }}';
+    {%- endif %}
+
+    insert into {{ ref("int_built_dates") }} (relation_name, change_number, is_for_everybody, as_of_date, open_from_date)
+    select
+        '{{ this.identifier }}',
+        coalesce(max(change_number), 0),
+        true,
+        {{ as_of_date() }},
+        {{ first_open_date() }}
+    from {{ ref("int_built_dates") }}
+    where relation_name = 'fct_user_days'
+    on conflict (relation_name, as_of_date) do update
+    set
+        change_number = excluded.change_number,
+        is_for_everybody = true,
+        open_from_date = excluded.open_from_date;
+
+    insert into {{ ref("int_built_dates") }} (relation_name, is_for_everybody, as_of_date)
+    select distinct
+        '{{ this.identifier }}',
+        false,
+        as_of_date
+    from {{ ref("training_examples") }}
+    where as_of_date < {{ as_of_date() }}
+    on conflict (relation_name, as_of_date) do nothing;
+{%- endmacro %}
+
+
+{#-
+    Incremental strategy `replace_versions`: what was computed for a date replaces what held at that date, and only there.
+    A version that held before, at and after the date is cut: before the date it goes on as it was, and after it too, if
+    the new row does not hold there (`valid_until_date` of what was computed says so). What is as it was is not touched.
+-#}
+{% macro get_incremental_replace_versions_sql(arg_dict) -%}
+    {%- set target = arg_dict["target_relation"] -%}
+    {%- set source = arg_dict["temp_relation"] -%}
+    {%- set names = arg_dict["dest_columns"] | map(attribute="name") | list -%}
+    {%- set key = arg_dict["unique_key"] | reject("equalto", "valid_from_date") | list -%}
+    {%- set values = names | reject("in", key + ["valid_from_date", "valid_until_date"]) | list -%}
+    {%- set differences = this.identifier ~ "__differences" %}
+
+    create temporary table {{ differences }} on commit drop as
+    select
+        computed.*,
+        known.valid_from_date as known_from_date,
+        known.valid_until_date as known_until_date,
+        lead(computed.valid_from_date) over (
+            partition by {% for name in key %}computed.{{ name }}, {% endfor %}known.valid_from_date
+            order by computed.valid_from_date
+        ) as next_date
+    from {{ source }} as computed
+    left join {{ target }} as known
+        on
+            {%- for name in key %}
+            computed.{{ name }} = known.{{ name }} and
+            {%- endfor %}
+            {{ holds_at("known", "computed.valid_from_date") }}
+    where
+        known.user_id is null
+        or ({% for name in values %}known.{{ name }}{{ ", " if not loop.last }}{% endfor %})
+        is distinct from ({% for name in values %}computed.{{ name }}{{ ", " if not loop.last }}{% endfor %});
+
+    -- What goes on after the date as before it.
+    insert into {{ target }} ({{ names | join(", ") }})
+    select
+        {%- for name in key + values %}
+        known.{{ name }},
+        {%- endfor %}
+        differences.valid_until_date,
+        least(known.valid_until_date, differences.next_date)
+    from {{ differences }} as differences
+    inner join {{ target }} as known
+        on
+            {%- for name in key %}
+            differences.{{ name }} = known.{{ name }} and
+            {%- endfor %}
+            differences.known_from_date = known.valid_from_date
+    where differences.valid_until_date < least(known.valid_until_date, differences.next_date);
+
+    delete from {{ target }} as known
+    using {{ differences }} as differences
+    where
+        {%- for name in key %}
+        known.{{ name }} = differences.{{ name }} and
+        {%- endfor %}
+        known.valid_from_date = differences.valid_from_date;
+
+    update {{ target }} as known
+    set valid_until_date = ended.valid_until_date
+    from (
+        select
+            {%- for name in key %}
+            {{ name }},
+            {%- endfor %}
+            known_from_date,
+            min(valid_from_date) as valid_until_date
+        from {{ differences }}
+        group by {{ key | join(", ") }}, known_from_date
+    ) as ended
+    where
+        {%- for name in key %}
+        known.{{ name }} = ended.{{ name }} and
+        {%- endfor %}
+        known.valid_from_date = ended.known_from_date;
+
+    insert into {{ target }} ({{ names | join(", ") }})
+    select {{ names | join(", ") }} from {{ differences }};
+{%- endmacro %}
