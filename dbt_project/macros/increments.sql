@@ -24,12 +24,50 @@
 {%- endmacro %}
 
 
-{#- Writes down the number of the run's changes, in the transaction that made them. -#}
-{% macro remember_change_number() -%}
+{#- The newest change of fct_user_days that the table being built holds already. -#}
+{% macro change_number_seen() -%}
+    {%- set question -%}
+        select coalesce(max(change_number), 0)
+        from {{ ref("int_built_dates") }}
+        where relation_name = '{{ this.identifier }}'
+    {%- endset -%}
+    {{ run_query(question).columns[0].values()[0] if execute else 0 }}
+{%- endmacro %}
+
+
+{#- The first day on which anything changed that the table being built does not hold yet, as a SQL date. -#}
+{% macro first_changed_date() -%}
+    {%- set question -%}
+        select coalesce(min(activity_date), {{ as_of_date() }})
+        from {{ ref("fct_user_days") }}
+        where change_number > {{ change_number_seen() }}
+    {%- endset -%}
+    cast('{{ run_query(question).columns[0].values()[0] if execute }}' as date)
+{%- endmacro %}
+
+
+{#-
+    Writes down, in the transaction that wrote the rows, for which date a mart was built, what it holds, and from where on
+    late rows could still change it. fct_user_days makes the numbers, the others have seen its newest.
+-#}
+{% macro remember_run() -%}
+    {%- set is_the_one_that_counts = this.identifier == "fct_user_days" %}
     insert into {{ ref("int_built_dates") }} (relation_name, change_number, is_for_everybody, as_of_date, open_from_date)
-    values ('{{ this.identifier }}', {{ next_change_number() }}, true, {{ as_of_date() }}, {{ first_open_date(this) }})
+    select
+        '{{ this.identifier }}',
+        {% if is_the_one_that_counts %}{{ next_change_number() }}{% else %}coalesce(max(change_number), 0){% endif %},
+        true,
+        {{ as_of_date() }},
+        {{ first_open_date(this) if is_the_one_that_counts else first_open_date() }}
+    {%- if not is_the_one_that_counts %}
+    from {{ ref("int_built_dates") }}
+    where relation_name = 'fct_user_days'
+    {%- endif %}
     on conflict (relation_name, as_of_date) do update
-    set change_number = excluded.change_number, open_from_date = excluded.open_from_date;
+    set
+        change_number = excluded.change_number,
+        is_for_everybody = true,
+        open_from_date = excluded.open_from_date;
 {%- endmacro %}
 
 
@@ -117,25 +155,25 @@
 
 
 {#-
-    Incremental strategy `replace_open` of the lapses: of the users that were computed again, lapses that go on or ended
-    where late rows may still change something are replaced; what ended before stays.
+    Incremental strategy `replace_of_changed`: of users with days that changed, what is open or lies on or after the first
+    of these days is replaced; everything else stays. The model's `unique_key` is its date column, null where it is open.
 -#}
-{% macro get_incremental_replace_open_sql(arg_dict) -%}
+{% macro get_incremental_replace_of_changed_sql(arg_dict) -%}
     {%- set target = arg_dict["target_relation"] -%}
-    {%- set source = arg_dict["temp_relation"] -%}
     {%- set columns = get_quoted_csv(arg_dict["dest_columns"] | map(attribute="name")) -%}
-    {%- set key = arg_dict["unique_key"] %}
+    {%- set day = arg_dict["unique_key"] %}
 
     delete from {{ target }}
     where
-        {{ key }} in (select {{ key }} from {{ source }})
-        and (
-            returned_date is null
-            or returned_date >= {{ first_date_to_redo("last_activity_date", setting("late_arrival_days")) }}
-        );
+        user_id in (
+            select changed_days.user_id
+            from {{ ref("fct_user_days") }} as changed_days
+            where changed_days.change_number > {{ change_number_seen() }}
+        )
+        and ({{ day }} is null or {{ day }} >= {{ first_changed_date() }});
 
     insert into {{ target }} ({{ columns }})
-    select {{ columns }} from {{ source }};
+    select {{ columns }} from {{ arg_dict["temp_relation"] }};
 {%- endmacro %}
 
 

@@ -202,20 +202,7 @@
     where relation_name = '{{ this.identifier }}';
     {%- endif %}
 
-    insert into {{ ref("int_built_dates") }} (relation_name, change_number, is_for_everybody, as_of_date, open_from_date)
-    select
-        '{{ this.identifier }}',
-        coalesce(max(change_number), 0),
-        true,
-        {{ as_of_date() }},
-        {{ first_open_date() }}
-    from {{ ref("int_built_dates") }}
-    where relation_name = 'fct_user_days'
-    on conflict (relation_name, as_of_date) do update
-    set
-        change_number = excluded.change_number,
-        is_for_everybody = true,
-        open_from_date = excluded.open_from_date;
+    {{ remember_run() }}
 
     insert into {{ ref("int_built_dates") }} (relation_name, is_for_everybody, as_of_date)
     select distinct

@@ -1,15 +1,68 @@
 {{
     config(
-        materialized="table",
-        indexes=[{"columns": ["user_id", "exposed_at"]}],
+        materialized="incremental",
+        incremental_strategy="delete+insert",
+        unique_key=["user_id", "exposed_at", "exposure_id"],
+        on_schema_change="fail",
+        post_hook="{{ remember_run() }}",
+        indexes=[
+            {"columns": ["user_id", "exposed_at"]},
+            {"columns": ["event_id", "exposed_at"]},
+            {"columns": ["exposed_date"]},
+        ],
     )
 }}
+
+{#- Late rows of days that are open change what came of an exposure for as long as its return window is. -#}
+{%- set run_before = run_before_this() %}
+{%- set redo_from = date_after(
+    run_before["open_from_date"], "-" ~ setting("return_window_days")
+) if run_before %}
 
 with
 
 exposures as (
 
-    select * from {{ ref("stg_raw__exposures") }}
+    select
+        exposure_id,
+        event_id,
+        user_id,
+
+        channel,
+        arm,
+
+        assignment_probability,
+
+        exposed_at
+
+    from {{ ref("stg_raw__exposures") }}
+    {%- if run_before %}
+    where exposed_at >= {{ start_of_day(redo_from) }}
+    -- A response may come at any time.
+    union all
+    select
+        known.exposure_id,
+        known.event_id,
+        known.user_id,
+
+        known.channel,
+        known.arm,
+
+        known.assignment_probability,
+
+        known.exposed_at
+
+    from {{ this }} as known
+    where
+        known.exposed_at < {{ start_of_day(redo_from) }}
+        and (known.user_id, known.event_id) in (
+            select
+                new_responses.user_id,
+                new_responses.event_id
+            from {{ ref("stg_raw__responses") }} as new_responses
+            where new_responses.responded_at >= {{ start_of_day(run_before["open_from_date"]) }}
+        )
+    {%- endif %}
 
 ),
 

@@ -4,6 +4,10 @@
         incremental_strategy="replace_range",
         unique_key="month_date",
         on_schema_change="fail",
+        indexes=[
+            {"columns": ["user_id", "category"]},
+            {"columns": ["month_date"]},
+        ],
     )
 }}
 
@@ -49,28 +53,6 @@ counted as (
         cast({{ dbt.date_trunc("month", "interactions.occurred_date") }} as date)
 
 ),
-{%- if is_incremental() %}
-
-kept_months as (
-
-    select * from {{ this }}
-    where
-        is_new
-        and month_date < {{ redo_month }}
-
-),
-
-{%- else %}
-
-kept_months as (
-
-    select * from counted
-    where false
-
-),
-
-{%- endif %}
-
 first_months as (
 
     select
@@ -81,11 +63,16 @@ first_months as (
         min(counted.month_date) as month_date
 
     from counted
-    left join kept_months
-        on
-            counted.user_id = kept_months.user_id
-            and counted.category = kept_months.category
-    where kept_months.user_id is null
+    {%- if is_incremental() %}
+    where not exists (
+        select 1
+        from {{ this }} as known
+        where
+            known.user_id = counted.user_id
+            and known.category = counted.category
+            and known.month_date < {{ redo_month }}
+    )
+    {%- endif %}
     group by counted.user_id, counted.category
 
 ),

@@ -5,10 +5,11 @@
         unique_key=["user_id", "activity_date"],
         on_schema_change="fail",
         sql_header=settings_of_a_large_sort(),
-        post_hook="{{ remember_change_number() }}",
+        post_hook="{{ remember_run() }}",
         indexes=[
             {"columns": ["user_id", "activity_date"], "unique": true},
             {"columns": ["activity_date"]},
+            {"columns": ["change_number"]},
         ],
     )
 }}

@@ -1,14 +1,15 @@
 {{
     config(
         materialized="incremental",
-        incremental_strategy="replace_from",
+        incremental_strategy="replace_of_changed",
         unique_key="first_used_date",
         on_schema_change="fail",
+        post_hook="{{ remember_run() }}",
         indexes=[{"columns": ["user_id", "device_kind", "device_name"], "unique": true}],
     )
 }}
 
-{%- set redo_from = first_date_to_redo("first_used_date", setting("late_arrival_days")) if is_incremental() %}
+{%- set redo_from = first_changed_date() if is_incremental() %}
 
 with
 
@@ -16,7 +17,13 @@ user_days as (
 
     select * from {{ ref("fct_user_days") }}
     {%- if is_incremental() %}
-    where activity_date >= {{ redo_from }}
+    where
+        activity_date >= {{ redo_from }}
+        and user_id in (
+            select changed_days.user_id
+            from {{ ref("fct_user_days") }} as changed_days
+            where changed_days.change_number > {{ change_number_seen() }}
+        )
     {%- endif %}
 
 ),
@@ -42,26 +49,6 @@ devices_used as (
 
 ),
 
-{%- if is_incremental() %}
-
-known_devices as (
-
-    select * from {{ this }}
-    where first_used_date < {{ redo_from }}
-
-),
-
-{%- else %}
-
-known_devices as (
-
-    select * from devices_used
-    where false
-
-),
-
-{%- endif %}
-
 fct_user_devices as (
 
     select
@@ -73,12 +60,17 @@ fct_user_devices as (
         devices_used.first_used_date
 
     from devices_used
-    left join known_devices
-        on
-            devices_used.user_id = known_devices.user_id
-            and devices_used.device_kind = known_devices.device_kind
-            and devices_used.device_name = known_devices.device_name
-    where known_devices.user_id is null
+    {%- if is_incremental() %}
+    where not exists (
+        select 1
+        from {{ this }} as known
+        where
+            known.user_id = devices_used.user_id
+            and known.device_kind = devices_used.device_kind
+            and known.device_name = devices_used.device_name
+            and known.first_used_date < {{ redo_from }}
+    )
+    {%- endif %}
 
 )
 

@@ -1,18 +1,17 @@
 {{
     config(
         materialized="incremental",
-        incremental_strategy="replace_open",
-        unique_key="user_id",
+        incremental_strategy="replace_of_changed",
+        unique_key="returned_date",
         on_schema_change="fail",
+        post_hook="{{ remember_run() }}",
         indexes=[
             {"columns": ["user_id", "inactive_from_date"], "unique": true},
             {"columns": ["draw_key", "user_id"]},
+            {"columns": ["inactive_from_date"]},
         ],
     )
 }}
-
-{#- A lapse that ended before the days that are done again stays as it is. -#}
-{%- set redo_from = first_date_to_redo("last_activity_date", setting("late_arrival_days")) if is_incremental() %}
 
 with
 
@@ -22,11 +21,18 @@ users as (
 
 ),
 
+-- In an incremental run of users with days that changed: a lapse that ended before these days stays as it is.
 user_days as (
 
     select * from {{ ref("fct_user_days") }}
     {%- if is_incremental() %}
-    where activity_date >= {{ redo_from }}
+    where
+        activity_date >= {{ first_changed_date() }}
+        and user_id in (
+            select changed_days.user_id
+            from {{ ref("fct_user_days") }} as changed_days
+            where changed_days.change_number > {{ change_number_seen() }}
+        )
     {%- endif %}
 
 ),

@@ -74,6 +74,14 @@ event_starts as (
         min(exposed_at) as reference_at
 
     from exposures
+    {%- if is_incremental() %}
+    where
+        event_id in (
+            select recent.event_id
+            from {{ ref("fct_exposures") }} as recent
+            where recent.exposed_date >= {{ redo_from }}
+        )
+    {%- endif %}
     group by event_id, event_type
 
 ),

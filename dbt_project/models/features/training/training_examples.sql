@@ -14,28 +14,34 @@
     setting("conversion_window_days") | int, setting("value_horizon_days") | int, setting("long_revenue_days") | int
 ] | max %}
 
+{%- set recent_examples -%}
+    {%- if is_incremental() -%}
+    where
+        as_of_date < {{ as_of_date() }}
+        and as_of_date >= {{ first_date_to_redo("as_of_date", example_redo_days() | int + longest_label_days) }}
+    {%- endif -%}
+{%- endset %}
+
 with
 
 returns as (
 
     select * from {{ ref("label_example_return_14d") }}
-    {%- if is_incremental() %}
-    where
-        as_of_date < {{ as_of_date() }}
-        and as_of_date >= {{ first_date_to_redo("as_of_date", example_redo_days() | int + longest_label_days) }}
-    {%- endif %}
+    {{ recent_examples }}
 
 ),
 
 conversions as (
 
     select * from {{ ref("label_example_conversion_30d") }}
+    {{ recent_examples }}
 
 ),
 
 responses as (
 
     select * from {{ ref("label_example_response_14d") }}
+    {{ recent_examples }}
 
 ),
 

@@ -1,37 +1,35 @@
 {%- set run_before = run_before_this() %}
 
 with
-
-contacts as (
-
-    select * from {{ ref("fct_exposures") }}
-    where is_contact
-
-),
-
-responses as (
-
-    select * from {{ ref("fct_responses") }}
-
-),
 {%- if run_before %}
 
 -- Messages, what came of them, and messages that are no longer recent.
 changed_users as (
 
     select user_id
-    from contacts
+    from {{ ref("fct_exposures") }}
     where
-        (exposed_date >= {{ run_before["open_from_date"] }} and exposed_date < {{ as_of_date() }})
-        or (
-            exposed_date >= {{ date_after(run_before["as_of_date"], -30) }}
-            and exposed_date < {{ date_after(as_of_date(), -30) }}
-        )
-        or (responded_at >= {{ start_of_day(run_before["open_from_date"]) }} and responded_at < {{ as_of_at() }})
-        or (returned_at >= {{ start_of_day(run_before["open_from_date"]) }} and returned_at < {{ as_of_at() }})
+        is_contact
+        and exposed_date >= {{ run_before["open_from_date"] }}
+        and exposed_date < {{ as_of_date() }}
     union distinct
     select user_id
-    from responses
+    from {{ ref("fct_exposures") }}
+    where
+        is_contact
+        and exposed_date >= {{ date_after(run_before["as_of_date"], -30) }}
+        and exposed_date < {{ date_after(as_of_date(), -30) }}
+    union distinct
+    select user_id
+    from {{ ref("fct_exposures") }}
+    where
+        is_contact
+        and exposed_date >= {{ date_after(run_before["open_from_date"], "-" ~ setting("return_window_days")) }}
+        and returned_at >= {{ start_of_day(run_before["open_from_date"]) }}
+        and returned_at < {{ as_of_at() }}
+    union distinct
+    select user_id
+    from {{ ref("fct_responses") }}
     where
         responded_at >= {{ start_of_day(run_before["open_from_date"]) }}
         and responded_at < {{ as_of_at() }}
@@ -76,9 +74,10 @@ contacts_before as (
         max(contacts.exposed_date) as last_contact_date
 
     from due
-    inner join contacts
+    inner join {{ ref("fct_exposures") }} as contacts
         on
             due.user_id = contacts.user_id
+            and contacts.is_contact
             and contacts.exposed_date < due.as_of_date
     group by due.user_id, due.as_of_date
 
@@ -96,7 +95,7 @@ responses_before as (
         max(responses.responded_date) as last_response_date
 
     from due
-    inner join responses
+    inner join {{ ref("fct_responses") }} as responses
         on
             due.user_id = responses.user_id
             and responses.responded_date < due.as_of_date

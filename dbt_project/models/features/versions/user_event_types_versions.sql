@@ -12,7 +12,7 @@
 
 with
 
-contacts as (
+happened as (
 
     select
         user_id,
@@ -25,11 +25,7 @@ contacts as (
 
     from {{ ref("fct_exposures") }}
     where is_contact
-
-),
-
-responses as (
-
+    union all
     select
         user_id,
 
@@ -40,11 +36,7 @@ responses as (
         responded_date as known_date
 
     from {{ ref("fct_responses") }}
-
-),
-
-returns as (
-
+    union all
     select
         user_id,
 
@@ -54,31 +46,27 @@ returns as (
 
         {{ utc_date("returned_at") }} as known_date
 
-    from {{ ref("label_example_return_14d") }}
+    from {{ ref("fct_exposures") }}
     where
         arm = 'treated'
-        and has_returned
-
-),
-
-happened as (
-
-    select * from contacts
-    union all
-    select * from responses
-    union all
-    select * from returns
+        and returned_at is not null
 
 ),
 {%- if run_before %}
 
 changed_users as (
 
-    select distinct user_id
-    from happened
+    select user_id
+    from {{ ref("fct_exposures") }}
     where
-        known_date >= {{ run_before["open_from_date"] }}
-        and known_date < {{ as_of_date() }}
+        exposed_date >= {{ date_after(run_before["open_from_date"], "-" ~ setting("return_window_days")) }}
+        and exposed_date < {{ as_of_date() }}
+    union distinct
+    select user_id
+    from {{ ref("fct_responses") }}
+    where
+        responded_at >= {{ start_of_day(run_before["open_from_date"]) }}
+        and responded_at < {{ as_of_at() }}
 
 ),
 {%- endif %}

@@ -1,28 +1,27 @@
 {%- set run_before = run_before_this() %}
 
 with
-
-category_months as (
-
-    select * from {{ ref("fct_user_category_months") }}
-
-),
 {%- if run_before %}
 
 -- New categories come in or are no longer new; favourites are those of full months.
 changed_users as (
 
     select distinct user_id
-    from category_months
+    from {{ ref("fct_user_category_months") }}
     where
-        (first_occurred_date >= {{ run_before["open_from_date"] }} and first_occurred_date < {{ as_of_date() }})
-        or (
-            first_occurred_date >= {{ date_after(run_before["as_of_date"], -90) }}
-            and first_occurred_date < {{ date_after(as_of_date(), -90) }}
+        (
+            month_date >= {{ dbt.date_trunc("month", run_before["open_from_date"]) }}
+            and month_date < {{ as_of_date() }}
+            and (
+                first_occurred_date >= {{ run_before["open_from_date"] }}
+                or month_date < {{ dbt.date_trunc("month", as_of_date()) }}
+            )
         )
         or (
-            month_date >= {{ dbt.date_trunc("month", run_before["open_from_date"]) }}
-            and month_date < {{ dbt.date_trunc("month", as_of_date()) }}
+            month_date >= {{ dbt.date_trunc("month", date_after(run_before["as_of_date"], -90)) }}
+            and month_date < {{ date_after(as_of_date(), -90) }}
+            and first_occurred_date >= {{ date_after(run_before["as_of_date"], -90) }}
+            and first_occurred_date < {{ date_after(as_of_date(), -90) }}
         )
 
 ),
@@ -47,7 +46,7 @@ new_categories_before as (
         due.as_of_date
 
     from due
-    inner join category_months
+    inner join {{ ref("fct_user_category_months") }} as category_months
         on
             due.user_id = category_months.user_id
             and category_months.is_new
@@ -72,7 +71,7 @@ favourites_before as (
         due.as_of_date
 
     from due
-    inner join category_months
+    inner join {{ ref("fct_user_category_months") }} as category_months
         on
             due.user_id = category_months.user_id
             and category_months.is_favourite

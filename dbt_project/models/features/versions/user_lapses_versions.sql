@@ -25,27 +25,6 @@ due as (
 
 ),
 
-lapses as (
-
-    select * from {{ ref("fct_user_lapses") }}
-    where has_been_active
-
-),
-
-returns_after_contacts as (
-
-    select distinct
-        user_id,
-
-        returned_at
-
-    from {{ ref("fct_exposures") }}
-    where
-        is_contact
-        and returned_at is not null
-
-),
-
 -- A lapse that ends at as_of_date or later still goes on as far as anybody knows.
 lapses_before as (
 
@@ -57,7 +36,17 @@ lapses_before as (
                 then {{ dbt.datediff("lapses.last_activity_date", "lapses.returned_date", "day") }}
         end as ended_lapse_days,
         case
-            when lapses.returned_date < due.as_of_date and returns_after_contacts.user_id is not null then 1
+            when
+                lapses.returned_date < due.as_of_date
+                and exists (
+                    select 1
+                    from {{ ref("fct_exposures") }} as contacts
+                    where
+                        contacts.is_contact
+                        and contacts.user_id = lapses.user_id
+                        and contacts.returned_at = lapses.returned_at
+                )
+                then 1
             else 0
         end as returns_after_contact_count,
 
@@ -65,14 +54,11 @@ lapses_before as (
         case when lapses.returned_date < due.as_of_date then lapses.returned_date end as returned_date
 
     from due
-    inner join lapses
+    inner join {{ ref("fct_user_lapses") }} as lapses
         on
             due.user_id = lapses.user_id
+            and lapses.has_been_active
             and lapses.inactive_from_date <= due.as_of_date
-    left join returns_after_contacts
-        on
-            lapses.user_id = returns_after_contacts.user_id
-            and lapses.returned_at = returns_after_contacts.returned_at
 
 ),
 

@@ -8,25 +8,6 @@ users as (
     select * from {{ ref("dim_users") }}
 
 ),
-
-friendships as (
-
-    select * from {{ ref("int_friendships_mirrored") }}
-
-),
-
-lapses as (
-
-    select * from {{ ref("fct_user_lapses") }}
-
-),
-
-paying_days as (
-
-    select * from {{ ref("fct_user_days") }}
-    where payments_count > 0
-
-),
 {%- if run_before %}
 
 -- Of whom something else is to be told than at the run before: new friends, a lapse that began, ended, or never was as
@@ -34,7 +15,7 @@ paying_days as (
 changed_friends as (
 
     select user_id
-    from friendships
+    from {{ ref("int_friendships_mirrored") }}
     where
         befriended_date >= {{ run_before["open_from_date"] }}
         and befriended_date < {{ as_of_date() }}
@@ -48,10 +29,16 @@ changed_friends as (
         and coalesce(days_since_previous_activity > {{ inactive_after_days }}, true)
     union distinct
     select user_id
-    from paying_days
+    from {{ ref("fct_user_days") }}
     where
-        ({{ is_changed_day(run_before) }})
-        or ({{ is_leaving(365, run_before) }})
+        payments_count > 0
+        and {{ is_changed_day(run_before) }}
+    union distinct
+    select user_id
+    from {{ ref("fct_user_days") }}
+    where
+        payments_count > 0
+        and {{ is_leaving(365, run_before) }}
 
 ),
 
@@ -59,7 +46,7 @@ changed_users as (
 
     select distinct friendships.friend_id as user_id
     from changed_friends
-    inner join friendships
+    inner join {{ ref("int_friendships_mirrored") }} as friendships
         on changed_friends.user_id = friendships.user_id
 
 ),
@@ -80,7 +67,7 @@ friends as (
         due.as_of_date
 
     from due
-    inner join friendships
+    inner join {{ ref("int_friendships_mirrored") }} as friendships
         on
             due.user_id = friendships.user_id
             and friendships.befriended_at < {{ start_of_day("due.as_of_date") }}
@@ -112,7 +99,7 @@ degrees as (
         friends_of_a_date.as_of_date
 
     from friends_of_a_date
-    inner join friendships
+    inner join {{ ref("int_friendships_mirrored") }} as friendships
         on
             friends_of_a_date.friend_id = friendships.user_id
             and friendships.befriended_at < {{ start_of_day("friends_of_a_date.as_of_date") }}
@@ -144,7 +131,7 @@ friends_and_lapses as (
         friends_of_a_date.as_of_date
 
     from friends_of_a_date
-    inner join lapses
+    inner join {{ ref("fct_user_lapses") }} as lapses
         on
             friends_of_a_date.friend_id = lapses.user_id
             and lapses.inactive_from_date <= friends_of_a_date.as_of_date
@@ -162,9 +149,10 @@ friends_and_money as (
         friends_of_a_date.as_of_date
 
     from friends_of_a_date
-    inner join paying_days
+    inner join {{ ref("fct_user_days") }} as paying_days
         on
             friends_of_a_date.friend_id = paying_days.user_id
+            and paying_days.payments_count > 0
             and paying_days.activity_date < friends_of_a_date.as_of_date
             and {{ date_after("friends_of_a_date.as_of_date", -365) }} <= paying_days.activity_date
     group by friends_of_a_date.friend_id, friends_of_a_date.as_of_date
