@@ -95,9 +95,14 @@
 
 {#- Days of users that are new or other than at the run before, as a condition on rows of fct_user_days. -#}
 {% macro is_changed_day(run_before) -%}
-    activity_date >= {{ run_before["open_from_date"] }}
-    and activity_date < {{ as_of_date() }}
+    {{ is_open("activity_date", run_before) }}
     and change_number > {{ run_before["change_number"] }}
+{%- endmacro %}
+
+
+{#- Dates that late rows may have reached since the run before, as a condition on a date column. -#}
+{% macro is_open(date_column, run_before) -%}
+    {{ date_column }} >= {{ run_before["open_from_date"] }} and {{ date_column }} < {{ as_of_date() }}
 {%- endmacro %}
 
 

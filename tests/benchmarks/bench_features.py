@@ -6,8 +6,9 @@
 A generated company (generated_activity.py) lands in a database of an embedded server of its own. Measured are a first
 full build of marts and features and, with `--new-day`, one more day on top of it, of which every fiftieth row is up to
 six days late; what the new day left is then compared with a full build, table by table (`--unchecked` leaves that out).
-DuckDB runs the same models on the same rows, and every table must be the same; polars sums sessions, seconds, payments
-and active days over five windows, and those must be the same. `--folder` keeps the server's files on a larger disk.
+DuckDB builds the features of everybody from the same rows with SQL of its own (duckdb_features.py), and every column it
+has must be the same; polars sums sessions, seconds, payments and active days over five windows, and those must be the
+same. `--folder` keeps the server's files on a larger disk.
 """
 
 from __future__ import annotations
@@ -16,40 +17,48 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from datetime import date, timedelta
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
+import psutil
 import psycopg
 
 from local.postgres import EmbeddedPostgres
-from tests.benchmarks.feature_peers import built_models, duckdb_seconds, polars_seconds
+from tests.benchmarks.duckdb_features import duckdb_seconds
+from tests.benchmarks.feature_peers import polars_seconds
 from tests.benchmarks.generated_activity import Company
 from tests.dbt_project.building import DbtProject
 from warehouse.migrations import migrate
 
 AS_OF = date(2026, 1, 1)
+DATABASE = "bench"
+TIMING_ENDS = ("started_at", "completed_at")
 LAYERS = {
     "marts": ("path:models/staging", "path:models/intermediate", "path:models/marts"),
     "features": ("path:models/features",),
 }
 # What a new day leaves behind and a full build makes anew: all rows, or those of the new date.
 STATE = {
-    "marts.fct_user_days": "true",
-    "marts.fct_user_years": "true",
-    "marts.fct_user_devices": "true",
-    "marts.fct_user_lapses": "true",
-    "marts.fct_user_category_months": "true",
-    "marts.fct_exposures": "true",
+    **{
+        f"marts.{name}": "true"
+        for name in (
+            *("fct_user_days", "fct_user_years", "fct_user_devices", "fct_user_lapses", "fct_user_category_months"),
+            *("fct_exposures", "fct_user_refund_days"),
+        )
+    },
+    "intermediate.int_friendships_mirrored": "true",
     "features.training_examples": "true",
     **{
         f"features.{name}": "as_of_date = '{as_of_date}'"
         for name in (
-            *("user_sums_as_of_dates", "user_refunds_as_of_dates", "feat_user_lapses", "feat_user_contacts"),
-            *("feat_user_social", "feat_user_items"),
+            *("user_sums_as_of_dates", "feat_user_money", "feat_user_lapses", "feat_user_contacts"),
+            *("feat_user_social", "feat_user_items", "feat_user_event_types", "eligible_user_channels"),
         )
     },
 }
+# Columns that tell how a row came to be, not what it says.
+BOOKKEEPING = ["change_number", "valid_from_date", "valid_until_date"]
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -59,29 +68,63 @@ def timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def build(project: DbtProject, url: str, as_of_date: date, target: Path, *, full_refresh: bool = False) -> None:
-    """Build both layers, a dbt run each, and print seconds and what took longest."""
+def server_seconds(server: EmbeddedPostgres) -> float:
+    """CPU seconds of all processes of the server that have ended, those of a dbt run among them."""
+    process_id = server.process_id()
+    if process_id is None:
+        raise SystemExit("The server does not run.")
+    times = psutil.Process(process_id).cpu_times()
+    return times.children_user + times.children_system
+
+
+def build(project: DbtProject, server: EmbeddedPostgres, as_of_date: date, *, full_refresh: bool = False) -> float:
+    """Build both layers, a dbt run each; print and return the seconds.
+
+    Printed are the seconds on a clock, those of them from the first to the last model (the rest is dbt's own: reading
+    the project, planning the run), the CPU seconds of the server and of dbt, and what took longest.
+    """
+    total = 0.0
     for layer, select in LAYERS.items():
-        seconds = timed(lambda select=select: project.build(url, as_of_date, select=select, full_refresh=full_refresh))  # type: ignore[misc]
-        results = json.loads((target / "run_results.json").read_text(encoding="utf-8"))["results"]
-        slowest = sorted(results, key=lambda result: -result["execution_time"])[:6]
+        used, own = server_seconds(server), time.process_time()
+        seconds = timed(
+            lambda select=select: project.build(  # type: ignore[misc]
+                server.url(DATABASE), as_of_date, select=select, full_refresh=full_refresh
+            )
+        )
+        own = time.process_time() - own
+        time.sleep(1)  # until the server has counted what its last process used
+        results = json.loads((project.target_folder / "run_results.json").read_text(encoding="utf-8"))["results"]
+        moments = [
+            datetime.fromisoformat(part[end]) for item in results for part in item["timing"] for end in TIMING_ENDS
+        ]
+        slowest = sorted(results, key=lambda result: -result["execution_time"])[:8]
         named = ", ".join(f"{item['unique_id'].rsplit('.', 1)[-1]} {item['execution_time']:.1f}" for item in slowest)
-        print(f"  {layer} {seconds:.1f} s ({named})", flush=True)
+        print(
+            f"  {layer} {seconds:.1f} s, of models {(max(moments) - min(moments)).total_seconds():.1f} s; CPU: server"
+            f" {server_seconds(server) - used:.1f} s, dbt {own:.1f} s ({named})",
+            flush=True,
+        )
+        total += seconds
+    return total
 
 
-def differences(url: str, as_of_date: date, rebuild: Callable[[], None]) -> dict[str, int]:
+def differences(url: str, as_of_date: date, rebuild: Callable[[], object]) -> dict[str, int]:
     """Rows by table that a new day left otherwise than `rebuild` makes them."""
     conditions = {name: condition.format(as_of_date=as_of_date) for name, condition in STATE.items()}
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("create schema kept")
         for name, condition in conditions.items():
-            connection.execute(f"create table kept.{name.split('.')[1]} as select * from {name} where {condition}")
+            connection.execute(
+                f"create table kept.{name.split('.')[1]} as select {_columns(connection, name)} from {name}"
+                f" where {condition}"
+            )
     rebuild()
     found = {}
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("set work_mem = '512MB'")
         for name, condition in conditions.items():
-            kept, built = f"select * from kept.{name.split('.')[1]}", f"select * from {name} where {condition}"
+            kept = f"select * from kept.{name.split('.')[1]}"
+            built = f"select {_columns(connection, name)} from {name} where {condition}"
             row = connection.execute(
                 f"select count(*) from (({kept} except all {built}) union all ({built} except all {kept})) as rows"
             ).fetchone()
@@ -90,32 +133,43 @@ def differences(url: str, as_of_date: date, rebuild: Callable[[], None]) -> dict
     return found
 
 
-def measure(url: str, company: Company, peers: Sequence[str], folder: Path, options: argparse.Namespace) -> None:
+def _columns(connection: psycopg.Connection, relation: str) -> str:
+    """Columns of a relation but for bookkeeping, in an order of their own."""
+    schema, name = relation.split(".")
+    found = connection.execute(
+        "select column_name from information_schema.columns where table_schema = %s and table_name = %s"
+        " and column_name <> all(%s) order by column_name",
+        (schema, name, BOOKKEEPING),
+    )
+    return ", ".join(column for (column,) in found.fetchall())
+
+
+def measure(server: EmbeddedPostgres, company: Company, folder: Path, options: argparse.Namespace) -> None:
     """Generate, build, compare and print."""
+    server.ensure_database(DATABASE)
+    url = server.url(DATABASE)
     migrate(url)
     print(f"{company.users:,} users, {company.sessions:,} sessions, {company.history_days} days", flush=True)
     print(f"generated in {timed(lambda: company.write(url)):.1f} s", flush=True)
-    target = folder / "dbt"
-    project = DbtProject(target)
+    project = DbtProject(folder / "dbt")
     project.read(url)
     print("first full build", flush=True)
-    ours = timed(lambda: build(project, url, AS_OF, target))
+    ours = build(project, server, AS_OF)
     print(f"first full build: {ours:.1f} s", flush=True)
-    if "duckdb" in peers:
-        project.build(url, AS_OF, command="compile", full_refresh=True)
-        theirs = duckdb_seconds(url, built_models(target), folder)
-        print("DuckDB, the same models: " + ", ".join(f"{part} {value:.1f} s" for part, value in theirs.items()))
+    if "duckdb" in options.peers:
+        theirs = duckdb_seconds(url, AS_OF, folder)
+        print("DuckDB: " + ", ".join(f"{part} {value:.1f} s" for part, value in theirs.items()))
         print(f"Postgres to DuckDB: {ours / theirs['marts and features']:.2f}", flush=True)
-    if "polars" in peers:
+    if "polars" in options.peers:
         theirs = polars_seconds(url, AS_OF, folder)
         print("polars: " + ", ".join(f"{part} {value:.1f} s" for part, value in theirs.items()), flush=True)
     if options.new_day:
         sessions = company.write_new_day(url)
         next_date = AS_OF + timedelta(days=1)
-        seconds = timed(lambda: build(project, url, next_date, target))
+        seconds = build(project, server, next_date)
         print(f"one new day of {sessions:,} sessions: {seconds:.1f} s", flush=True)
         if not options.unchecked:
-            found = differences(url, next_date, lambda: build(project, url, next_date, target, full_refresh=True))
+            found = differences(url, next_date, lambda: build(project, server, next_date, full_refresh=True))
             if any(found.values()):
                 raise SystemExit(f"The new day and a full build differ in so many rows: {found}.")
             print(f"equal to a full build: {', '.join(found)}")
@@ -138,9 +192,8 @@ def main() -> None:
         server = EmbeddedPostgres(folder / "postgres")
         server.start()
         try:
-            server.ensure_database("bench")
             company = Company(options.users, options.sessions, options.history_days, AS_OF)
-            measure(server.url("bench"), company, options.peers, folder, options)
+            measure(server, company, folder, options)
         finally:
             server.remove()
 

@@ -71,14 +71,15 @@ int_friendships_mirrored as (
 
     from mirrored
     {%- if is_incremental() %}
-    where not exists (
-        select 1
-        from {{ this }} as known
-        where
-            known.user_id = mirrored.user_id
-            and known.friend_id = mirrored.friend_id
-            and known.befriended_date < {{ redo_from }}
-    )
+    where
+        not exists (
+            select 1
+            from {{ this }} as known
+            where
+                known.user_id = mirrored.user_id
+                and known.friend_id = mirrored.friend_id
+                and known.befriended_date < {{ redo_from }}
+        )
     {%- endif %}
 
 )

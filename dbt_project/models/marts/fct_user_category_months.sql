@@ -53,6 +53,7 @@ counted as (
         cast({{ dbt.date_trunc("month", "interactions.occurred_date") }} as date)
 
 ),
+
 first_months as (
 
     select
@@ -64,14 +65,15 @@ first_months as (
 
     from counted
     {%- if is_incremental() %}
-    where not exists (
-        select 1
-        from {{ this }} as known
-        where
-            known.user_id = counted.user_id
-            and known.category = counted.category
-            and known.month_date < {{ redo_month }}
-    )
+    where
+        not exists (
+            select 1
+            from {{ this }} as known
+            where
+                known.user_id = counted.user_id
+                and known.category = counted.category
+                and known.month_date < {{ redo_month }}
+        )
     {%- endif %}
     group by counted.user_id, counted.category
 

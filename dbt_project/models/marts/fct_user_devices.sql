@@ -61,15 +61,16 @@ fct_user_devices as (
 
     from devices_used
     {%- if is_incremental() %}
-    where not exists (
-        select 1
-        from {{ this }} as known
-        where
-            known.user_id = devices_used.user_id
-            and known.device_kind = devices_used.device_kind
-            and known.device_name = devices_used.device_name
-            and known.first_used_date < {{ redo_from }}
-    )
+    where
+        not exists (
+            select 1
+            from {{ this }} as known
+            where
+                known.user_id = devices_used.user_id
+                and known.device_kind = devices_used.device_kind
+                and known.device_name = devices_used.device_name
+                and known.first_used_date < {{ redo_from }}
+        )
     {%- endif %}
 
 )

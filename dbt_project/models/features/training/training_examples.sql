@@ -15,11 +15,11 @@
 ] | max %}
 
 {%- set recent_examples -%}
-    {%- if is_incremental() -%}
+{%- if is_incremental() -%}
     where
         as_of_date < {{ as_of_date() }}
         and as_of_date >= {{ first_date_to_redo("as_of_date", example_redo_days() | int + longest_label_days) }}
-    {%- endif -%}
+{%- endif -%}
 {%- endset %}
 
 with

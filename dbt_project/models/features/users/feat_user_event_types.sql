@@ -28,15 +28,15 @@ event_types as (
 due as (
 
     select
-        users.user_id,
+        known_users.user_id,
 
         event_types.event_type,
 
         dates.as_of_date
 
     from {{ ref("int_built_dates") }} as dates
-    inner join {{ ref("dim_users") }} as users
-        on users.registered_date < dates.as_of_date
+    inner join {{ ref("dim_users") }} as known_users
+        on known_users.registered_date < dates.as_of_date
     cross join event_types
     where
         dates.relation_name = 'user_event_types_versions'
@@ -54,7 +54,7 @@ due as (
                 select 1
                 from examples
                 where
-                    examples.user_id = users.user_id
+                    examples.user_id = known_users.user_id
                     and examples.as_of_date = dates.as_of_date
                     and examples.event_type = event_types.event_type
             )

@@ -4,14 +4,13 @@ with
 {%- if run_before %}
 
 -- Messages, what came of them, and messages that are no longer recent.
-changed_users as (
+changed_users as ( -- noqa: ST03
 
     select user_id
     from {{ ref("fct_exposures") }}
     where
         is_contact
-        and exposed_date >= {{ run_before["open_from_date"] }}
-        and exposed_date < {{ as_of_date() }}
+        and {{ is_open("exposed_date", run_before) }} -- noqa: LT02
     union distinct
     select user_id
     from {{ ref("fct_exposures") }}

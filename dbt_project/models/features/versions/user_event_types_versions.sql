@@ -54,7 +54,7 @@ happened as (
 ),
 {%- if run_before %}
 
-changed_users as (
+changed_users as ( -- noqa: ST03
 
     select user_id
     from {{ ref("fct_exposures") }}
@@ -84,9 +84,9 @@ examples as (
     where
         event_type is not null
         and as_of_date < {{ as_of_date() }}
-        {%- if run_before %}
-        and as_of_date >= {{ date_after(run_before["as_of_date"], "-" ~ example_redo_days()) }}
-        {%- endif %}
+    {%- if run_before %}
+    and as_of_date >= {{ date_after(run_before["as_of_date"], "-" ~ example_redo_days()) }}
+    {%- endif %}
 
 ),
 

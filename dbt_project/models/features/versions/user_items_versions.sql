@@ -4,7 +4,7 @@ with
 {%- if run_before %}
 
 -- New categories come in or are no longer new; favourites are those of full months.
-changed_users as (
+changed_users as ( -- noqa: ST03
 
     select distinct user_id
     from {{ ref("fct_user_category_months") }}

@@ -4,7 +4,7 @@ with
 {%- if run_before %}
 
 -- A message that comes late may stand before a return that is known.
-changed_users as (
+changed_users as ( -- noqa: ST03
 
     {{ users_whose_lapses_changed(run_before) }}
     union distinct
@@ -13,8 +13,7 @@ changed_users as (
     where
         is_contact
         and returned_at is not null
-        and exposed_date >= {{ run_before["open_from_date"] }}
-        and exposed_date < {{ as_of_date() }}
+        and {{ is_open("exposed_date", run_before) }} -- noqa: LT02
 
 ),
 {%- endif %}

@@ -9,13 +9,11 @@ refund_days as (
 ),
 {%- if run_before %}
 
-changed_users as (
+changed_users as ( -- noqa: ST03
 
     select distinct user_id
     from refund_days
-    where
-        refunded_date >= {{ run_before["open_from_date"] }}
-        and refunded_date < {{ as_of_date() }}
+    where {{ is_open("refunded_date", run_before) }}
 
 ),
 {%- endif %}

@@ -1,5 +1,4 @@
 {%- set run_before = run_before_this() %}
-{%- set inactive_after_days = setting("inactive_after_days") | int %}
 
 with
 
@@ -16,23 +15,21 @@ changed_friends as (
 
     select user_id
     from {{ ref("int_friendships_mirrored") }}
-    where
-        befriended_date >= {{ run_before["open_from_date"] }}
-        and befriended_date < {{ as_of_date() }}
+    where {{ is_open("befriended_date", run_before) }} -- noqa: LT02
     union distinct
     {{ users_whose_lapses_changed(run_before) }}
     union distinct
     select user_id
     from {{ ref("fct_user_days") }}
     where
-        {{ is_leaving(28, run_before) }}
-        and coalesce(days_since_previous_activity > {{ inactive_after_days }}, true)
+        {{ is_leaving(28, run_before) }} -- noqa: LT02
+        and coalesce(days_since_previous_activity > {{ setting("inactive_after_days") }}, true)
     union distinct
     select user_id
     from {{ ref("fct_user_days") }}
     where
         payments_count > 0
-        and {{ is_changed_day(run_before) }}
+        and {{ is_changed_day(run_before) }} -- noqa: LT02
     union distinct
     select user_id
     from {{ ref("fct_user_days") }}
@@ -42,7 +39,7 @@ changed_friends as (
 
 ),
 
-changed_users as (
+changed_users as ( -- noqa: ST03
 
     select distinct friendships.friend_id as user_id
     from changed_friends

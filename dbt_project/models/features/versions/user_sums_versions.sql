@@ -29,7 +29,7 @@ changed_users as (
         from {{ this }} as known
         where
             known.user_id = users.user_id
-            and {{ holds_at("known", run_before["as_of_date"]) }}
+            and known.valid_from_date <= {{ run_before["as_of_date"] }}
     )
 
 ),
