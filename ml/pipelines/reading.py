@@ -119,9 +119,8 @@ class FeatureCatalogue:
                 selected += [f'{relation}."{name}"' for name in names]
                 conditions = " and ".join(f"{relation}.{key} = {keys}.{key}" for key in grain)
                 # Looked up one by one: joined as a whole the views would be computed for all users and dates there are.
-                joined.append(
-                    f"left join lateral (select * from features.{relation} where {conditions} offset 0) as {relation} on true"
-                )
+                looked_up = f"select * from features.{relation} where {conditions} offset 0"
+                joined.append(f"left join lateral ({looked_up}) as {relation} on true")
         return "".join(f", {column}" for column in selected), "\n".join(joined)
 
 

@@ -46,18 +46,6 @@ payments as (
 
 ),
 
-behaviour as (
-
-    select * from {{ ref("feat_user_behaviour") }}
-
-),
-
-money as (
-
-    select * from {{ ref("feat_user_money") }}
-
-),
-
 contacts_landed as (
 
     select
@@ -239,14 +227,27 @@ users_with_outcomes as (
             assignments.campaign_id = payments.campaign_id
             and assignments.user_id = payments.user_id
             and assignments.planned_by = payments.planned_by
-    left join behaviour
-        on
-            assignments.user_id = behaviour.user_id
-            and assignments.assigned_date = behaviour.as_of_date
-    left join money
-        on
-            assignments.user_id = money.user_id
-            and assignments.assigned_date = money.as_of_date
+    -- Looked up one by one: joined as a whole the views would be computed for all users and dates there are.
+    left join
+        lateral ( -- noqa: ST05
+            select active_days_count_365d
+            from {{ ref("feat_user_behaviour") }}
+            where
+                user_id = assignments.user_id
+                and as_of_date = assignments.assigned_date
+            offset 0 -- noqa: AM09
+        ) as behaviour
+        on true
+    left join
+        lateral ( -- noqa: ST05
+            select payments_amount_365d
+            from {{ ref("feat_user_money") }}
+            where
+                user_id = assignments.user_id
+                and as_of_date = assignments.assigned_date
+            offset 0 -- noqa: AM09
+        ) as money
+        on true
 
 ),
 
