@@ -102,6 +102,35 @@ def test_seven_daily_runs_equal_one_full_build(warehouse_url: str, dbt_project: 
     assert [table for table in compared if daily[table] != full[table]] == []
 
 
+def test_gaps_backfills_and_reruns_end_in_what_full_builds_say(warehouse_url: str, dbt_project: DbtProject) -> None:
+    """A version may begin, end or be cut at any date: whatever the order of runs, each date keeps its own rows."""
+    world = draw_world(23)
+    landed = arrivals(world, 23)
+    first_date = LAST_DATE - timedelta(days=4)
+    days = [first_date + timedelta(days=number) for number in range(5)]
+    RandomWorld(tables={table: [] for table in TIMES}, items=world.items).write(warehouse_url)
+    land(warehouse_url, world, landed, FIRST_DAY, midnight(first_date))
+    dbt_project.build(warehouse_url, first_date, full_refresh=True)
+    # The third day is passed over and built after the fifth; of the fourth there are late rows when it is built again.
+    known_until = first_date
+    for day in (days[1], days[3], days[4], days[2], days[3]):
+        if day > known_until:
+            land(warehouse_url, world, landed, midnight(known_until), midnight(day))
+            known_until = day
+        dbt_project.build(warehouse_url, day, select=TABLES_ONLY)
+
+    relations = [f"features.feat_user_{topic}" for topic in FEATURE_TOPICS]
+    built = {
+        (day, relation): rows_of(warehouse_url, relation, f"as_of_date = '{day}'")
+        for day in days[2:]
+        for relation in relations
+    }
+    for day in days[2:]:
+        dbt_project.build(warehouse_url, day, full_refresh=True)
+        full = {relation: rows_of(warehouse_url, relation, f"as_of_date = '{day}'") for relation in relations}
+        assert [relation for relation in relations if built[day, relation] != full[relation]] == [], day
+
+
 def test_a_gap_of_weeks_between_two_runs_loses_nothing(warehouse_url: str, dbt_project: DbtProject) -> None:
     world = draw_world(22)
     early = LAST_DATE - timedelta(days=45)

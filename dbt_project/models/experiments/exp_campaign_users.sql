@@ -176,7 +176,9 @@ users_with_outcomes as (
         cast(coalesce(events.contact_cost, 0) as numeric(38, 6)) as contact_cost,
         cast(coalesce(events.reward_cost, 0) as numeric(38, 6)) as reward_cost,
         cast(coalesce(behaviour.active_days_count_365d, 0) as numeric(38, 6)) as active_days_before,
-        cast(ln(1 + greatest(coalesce(money.payments_amount_365d, 0), 0)) as numeric(38, 6)) as log_payments_before,
+        cast(
+            ln(1 + greatest(coalesce(paid_before.payments_amount_365d, 0), 0)) as numeric(38, 6)
+        ) as log_payments_before,
 
         assignments.is_treated,
         assignments.is_treated and case
@@ -246,7 +248,7 @@ users_with_outcomes as (
                 user_id = assignments.user_id
                 and as_of_date = assignments.assigned_date
             offset 0 -- noqa: AM09
-        ) as money
+        ) as paid_before
         on true
 
 ),
