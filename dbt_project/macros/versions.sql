@@ -12,8 +12,9 @@
 
 {#-
     The run this one follows: the newest date before as_of_date for which the table being built holds everybody, the first
-    day that was still open to late rows then (both as SQL dates), and the newest change of fct_user_days it knew of. None
-    in a full build, and before all other runs.
+    day that was still open to late rows then (both as SQL dates), and the newest change of fct_user_days it knew of; when
+    as_of_date is built again, the newest change that this date knew of, if that is less. None in a full build, and before
+    all other runs.
 -#}
 {% macro run_before_this() -%}
     {%- if not is_incremental() or not execute -%}
@@ -21,15 +22,20 @@
     {%- endif -%}
     {%- set question -%}
         select
-            as_of_date,
-            open_from_date,
-            change_number
-        from {{ ref("int_built_dates") }}
+            earlier.as_of_date,
+            earlier.open_from_date,
+            least(earlier.change_number, again.change_number)
+        from {{ ref("int_built_dates") }} as earlier
+        left join {{ ref("int_built_dates") }} as again
+            on
+                earlier.relation_name = again.relation_name
+                and again.is_for_everybody
+                and again.as_of_date = {{ as_of_date() }}
         where
-            relation_name = '{{ this.identifier }}'
-            and is_for_everybody
-            and as_of_date < {{ as_of_date() }}
-        order by as_of_date desc
+            earlier.relation_name = '{{ this.identifier }}'
+            and earlier.is_for_everybody
+            and earlier.as_of_date < {{ as_of_date() }}
+        order by earlier.as_of_date desc
         limit 1
     {%- endset -%}
     {%- set rows = run_query(question).rows -%}
