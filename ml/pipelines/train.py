@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any, TypeVar
 
+import numpy as np
 import pandas as pd
 
 from ml.contracts import StageReport
@@ -33,6 +34,7 @@ from ml.response import (
     RevenueModel,
     importance_by_feature,
 )
+from ml.response.metrics import expected_calibration_error, high_value_metrics
 from ml.segmentation import UserSegmenter
 from ml.value import LifetimeValueModel, MoneyBySegment
 from warehouse.door import Warehouse
@@ -49,6 +51,8 @@ _MOST_SEGMENTED = 100_000
 _RANKED_FEATURES = 20
 # Metrics of the factors by which money is brought to what came in.
 _MONEY = "money_"
+# With fewer moments a calibration error is mostly chance.
+_JUDGED_ROWS = 200
 _Model = TypeVar("_Model", bound=OutcomeModel)
 
 
@@ -195,7 +199,9 @@ def fit_scoring_model(
     metrics |= {"influence_extra_rate": influence.extra_rate_, "influence_standard_error": influence.standard_error_}
     messages += (*activity.messages_, *influence.messages_, *moved)
     money, money_metrics = calibrate_money(rows, conversions, revenues, segmenter)
-    metrics |= money_metrics
+    metrics |= money_metrics | measure_segments(
+        examples, returns, add_worth(examples.features, conversions, revenues)[WORTH], segmenter
+    )
     model = ScoringModel(returns, conversions, revenues, lifetime, activity, influence, segmenter, money)
     return model, metrics, messages
 
@@ -218,6 +224,39 @@ def calibrate_money(
     money = MoneyBySegment().fit(segmenter.predict(seen.features), predicted, seen.outcome, seen.user_ids)
     metrics = {f"{_MONEY}factor/{name}": factor for name, factor in money.factors_.items()}
     return money, metrics | {f"{_MONEY}factor_error/{name}": error for name, error in money.errors_.items()}
+
+
+def measure_segments(
+    examples: Examples, returns: ReturnModel, worth: pd.Series, segmenter: UserSegmenter | None
+) -> dict[str, float]:
+    """How good the chance to return is where the money is, and in each segment, on moments that its report rests on.
+
+    Args:
+        examples: moments with their outcome; those without an invitation are judged.
+        returns: taught with them.
+        worth: money of a return, one for each moment.
+        segmenter: names the segments as they are now.
+
+    Returns:
+        precision and recall among the tenth of the highest worth, and the expected calibration error of each segment
+        with enough moments.
+    """
+    judged = returns.baseline_.report
+    if len(judged):
+        judged = judged[np.isfinite(judged["prediction"].to_numpy(dtype=float))]
+    alone = np.ones(len(examples), dtype=bool) if examples.is_exposed.all() else ~examples.is_exposed
+    if segmenter is None or not len(judged) or not len(examples.features.columns):
+        return {}
+    rows = np.flatnonzero(alone)[judged["row"].to_numpy()]
+    outcome, prediction, weight = (judged[name].to_numpy() for name in ("outcome", "prediction", "weight"))
+    metrics = high_value_metrics(outcome, prediction, weight, worth.to_numpy(dtype=float)[rows])
+    segments = segmenter.predict(examples.features.iloc[rows]).astype(str)
+    for name in sorted(set(segments)):
+        mine = segments == name
+        if mine.sum() >= _JUDGED_ROWS:
+            error = expected_calibration_error(outcome[mine], prediction[mine], weight[mine])
+            metrics[f"expected_calibration_error/{name}"] = error
+    return {f"return_{name}": figure for name, figure in metrics.items()}
 
 
 def fit_segments(

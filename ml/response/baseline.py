@@ -42,7 +42,7 @@ class Baseline:
         comparison: how the candidates did; None where the rows were too few to compare.
         is_out_of_time: whether choice and report used later moments than the fit.
         report: rows of the last slice with predictions made without them and without their users: columns user_id,
-            outcome, prediction, weight.
+            outcome, prediction, weight, and row, their position among the examples.
         trials: settings of boosting that were tried; 0 without a search.
     """
 
@@ -237,6 +237,7 @@ def _is_enough(kind: Kind, outcome: np.ndarray, folds: np.ndarray, earlier: np.n
 def _report(examples: Examples, weight: np.ndarray, rows: np.ndarray, prediction: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(
         {
+            "row": np.flatnonzero(rows),
             "user_id": examples.user_ids[rows],
             "outcome": examples.outcome[rows],
             "prediction": prediction[rows],

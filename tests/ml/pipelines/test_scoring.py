@@ -205,6 +205,31 @@ def test_money_is_held_against_predictions_of_users_not_seen(house: House, monke
     assert all(metrics[f"money_factor_error/{name}"] > 0 for name in money.factors_)
 
 
+def test_every_version_says_how_good_it_is_where_the_money_is_and_in_each_segment(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ml.pipelines.train._JUDGED_ROWS", 30)
+    house.fill(exposures=4000, users=600)
+    train_models(DAY, house.settings)
+    model, version, _ = load_champion(house.warehouse, DAY, house.settings)
+    shown = house.warehouse.scalar("select metrics from predictions.model_versions where status = 'champion'")
+    metrics = json.loads(shown) if isinstance(shown, str) else shown
+    errors = {
+        name.removeprefix("return_expected_calibration_error/"): error
+        for name, error in metrics.items()
+        if name.startswith("return_expected_calibration_error/")
+    }
+    assert model.segmenter is not None
+    assert errors
+    assert set(errors) <= set(model.segmenter.names_)
+    assert all(0 <= error <= 0.2 for error in errors.values())
+    # One segment alone would have the error of all.
+    assert len(errors) == 1 or len(set(errors.values())) > 1
+    assert 0 < metrics["return_high_value_precision"] <= 1
+    assert 0 < metrics["return_high_value_recall"] <= 1
+    assert version.metrics["return_high_value_recall"] == metrics["return_high_value_recall"]
+
+
 def test_a_changed_model_file_falls_back_to_the_version_before_and_says_so(house: House) -> None:
     house.fill()
     first = train_models(DAY, house.settings)
