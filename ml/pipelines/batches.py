@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, TypeVar, cast
 
@@ -13,6 +13,7 @@ import psycopg
 import pyarrow as pa
 from psycopg import sql
 
+from ml.pipelines.channels import BEST_PLACE, channels_at
 from ml.pipelines.reading import FeatureCatalogue, PipelineError, require_features
 from warehouse.blocks import Block, read_block, read_blocks
 from warehouse.door import Warehouse
@@ -24,8 +25,8 @@ ROWS_PER_BATCH = 65_536
 # So many are asked for at once: some views go through all users in every query, sorting a few more costs less.
 _ROWS_PER_RANGE = 262_144
 
-# What `_columns` and `_towards` select before the features: the two halves of the key, and one number more.
-_COLUMNS_BEFORE = 3
+# What `_columns` selects before the features: the two halves of the key, whether the user may be reached, and where.
+_COLUMNS_BEFORE = 4
 
 _Item = TypeVar("_Item")
 
@@ -40,11 +41,14 @@ class UserBatch:
         event_features: features of the same users towards each type of event asked for, same index; frames without
             columns where they were not asked for.
         is_reachable: bool, shape (users,): may be contacted over at least one channel.
+        channels: the first of the channels asked for that the user agreed to and that is not suppressed, "" for none,
+            object of shape (users,).
     """
 
     features: pd.DataFrame
     event_features: Mapping[str, pd.DataFrame]
     is_reachable: np.ndarray
+    channels: np.ndarray
 
 
 def read_user_batches(
@@ -55,10 +59,12 @@ def read_user_batches(
     with_event_features: bool,
     rows: int = ROWS_PER_BATCH,
     relation: str = "features.feat_user_behaviour",
+    channels: Sequence[str] = (),
 ) -> Iterator[UserBatch]:
     """Read every inactive user of a date, at most `rows` at a time, in the warehouse's order of user_id.
 
-    Whose column is_inactive counts is said by `relation`; see `Settings.activity_relation`.
+    Whose column is_inactive counts is said by `relation`; see `Settings.activity_relation`. `channels` are those that
+    are told apart, best first.
 
     All batches are of one snapshot. Each is a range of user_id, which the indexes of the feature tables serve: memory
     and sorting are bounded whatever the number of users. Where nobody is inactive there is one empty batch.
@@ -67,14 +73,15 @@ def read_user_batches(
         PipelineError: there are no features for the date.
     """
     require_features(warehouse, as_of_date)
-    features = _Features(FeatureCatalogue.read(warehouse), as_of_date, event_types if with_event_features else ())
+    asked = event_types if with_event_features else ()
+    features = _Features(FeatureCatalogue.read(warehouse), as_of_date, asked, channels)
     with closing(warehouse.connect()) as connection, closing(warehouse.connect()) as beside:
         _share_snapshot(connection, beside)
         starts = _starts(connection, relation, as_of_date, _ROWS_PER_RANGE)
         ranges = list(zip(starts, [*starts[1:], None], strict=True)) if starts else []
         for batch in _read_ahead(features.batches(connection, beside, relation, ranges, rows)):
             missing = {name: pd.DataFrame(index=batch.features.index) for name in event_types}
-            yield UserBatch(batch.features, missing | dict(batch.event_features), batch.is_reachable)
+            yield replace(batch, event_features=missing | dict(batch.event_features))
 
 
 def read_users(warehouse: Warehouse, as_of_date: date, user_ids: Sequence[str]) -> pd.DataFrame:
@@ -82,7 +89,7 @@ def read_users(warehouse: Warehouse, as_of_date: date, user_ids: Sequence[str]) 
 
     A user of whom nothing is known on the date has no value in any of them.
     """
-    features = _Features(FeatureCatalogue.read(warehouse), as_of_date, ())
+    features = _Features(FeatureCatalogue.read(warehouse), as_of_date, (), ())
     with warehouse.transaction() as connection:
         known = features.of_users(connection, user_ids)
     return known.reindex(pd.Index(user_ids, name="user_id"))
@@ -124,10 +131,16 @@ def _starts(connection: psycopg.Connection[Any], relation: str, as_of_date: date
 class _Features:
     """What is read of users: which columns, of which date, and towards which types of events."""
 
-    def __init__(self, catalogue: FeatureCatalogue, as_of_date: date, event_types: Sequence[str]) -> None:
+    def __init__(
+        self, catalogue: FeatureCatalogue, as_of_date: date, event_types: Sequence[str], channels: Sequence[str]
+    ) -> None:
         self.catalogue = catalogue
-        self.event_types = tuple(event_types)
-        self.parameters = {"as_of_date": as_of_date, "event_types": list(self.event_types)}
+        self.event_types, self.channels = tuple(event_types), tuple(channels)
+        self.parameters = {
+            "as_of_date": as_of_date,
+            "event_types": list(self.event_types),
+            "channels": list(self.channels),
+        }
         names = catalogue.user_names
         self.texts = [name for name in names if catalogue.is_text(name)]
         self.numbers = [name for name in names if name not in self.texts]
@@ -190,8 +203,7 @@ class _Features:
             if alias[name] == name
         ]
         reachable = (
-            "left join (select distinct user_id from features.eligible_user_channels as channels"
-            f" where channels.as_of_date = %(as_of_date)s and {within('channels')}) as reachable"
+            f"left join ({BEST_PLACE} and {within('granted')} group by granted.user_id) as reachable"
             " on reachable.user_id = users.user_id"
         )
         return {
@@ -199,6 +211,7 @@ class _Features:
             "numbers": [
                 *_key("users"),
                 "cast(reachable.user_id is not null as integer)",
+                "coalesce(reachable.place, 0)",
                 *(self._number(column[name], name) for name in self.numbers),
             ],
             "texts": ["users.user_id", *(column[name] for name in self.texts)],
@@ -216,7 +229,7 @@ class _Features:
     def _batch(self, block: Block, beside: psycopg.Connection[Any]) -> UserBatch:
         features = self._features(block)
         towards = self._towards(beside, _keys(block[0]), features.index) if self.event_types else {}
-        return UserBatch(features, towards, block[0][:, 2] != 0)
+        return UserBatch(features, towards, block[0][:, 2] != 0, channels_at(self.channels, block[0][:, 3]))
 
     def _towards(
         self, connection: psycopg.Connection[Any], keys: np.ndarray, index: pd.Index
@@ -245,7 +258,7 @@ class _Features:
             if len(keys):
                 place = order[np.minimum(np.searchsorted(keys, found, sorter=order), len(keys) - 1)]
                 ours = np.flatnonzero(keys[place] == found)
-                block[numbers[ours, 2].astype(np.int64), place[ours]] = numbers[ours, _COLUMNS_BEFORE:]
+                block[numbers[ours, 2].astype(np.int64), place[ours]] = numbers[ours, 3:]
             blocks.append(block)
         names = self.catalogue.event_names
         joined = np.concatenate(blocks, axis=2) if blocks else np.zeros((len(self.event_types), len(keys), 0))

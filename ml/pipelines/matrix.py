@@ -11,7 +11,7 @@ import pandas as pd
 from ml.contracts import ResponseMatrix
 from ml.pipelines.activity import chances_of_being_alive
 from ml.pipelines.batches import ROWS_PER_BATCH, UserBatch, read_user_batches
-from ml.pipelines.channels import read_user_channels
+from ml.pipelines.channels import rank_channels
 from ml.pipelines.fallback import trusted_model
 from ml.pipelines.friends import influence_of_users, read_friend_sums
 from ml.pipelines.model import ScoringModel
@@ -69,7 +69,7 @@ class Prediction:
         activity_relation: whose column is_inactive says who is predicted.
         friends: what was seen of users' friends; see `read_friend_sums`.
         messages: sentences for the report of the stage.
-        channels: channel by user_id over which a user would be invited; None where channels are not told apart.
+        channels: those over which users would be invited, best first; none where channels are not told apart.
     """
 
     warehouse: Warehouse
@@ -82,7 +82,7 @@ class Prediction:
     activity_relation: str
     friends: pd.DataFrame
     messages: tuple[str, ...]
-    channels: pd.Series | None = None
+    channels: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, warehouse: Warehouse, as_of_date: date, settings: Settings) -> "Prediction":
@@ -104,7 +104,7 @@ class Prediction:
             settings.activity_relation,
             read_friend_sums(warehouse, as_of_date),
             trusted.messages,
-            read_user_channels(warehouse, as_of_date, factors)["channel"] if factors else None,
+            rank_channels(warehouse, as_of_date, factors) if factors else (),
         )
 
     def batches(self, rows: int = ROWS_PER_BATCH) -> Iterator[UserPredictions]:
@@ -121,6 +121,7 @@ class Prediction:
             with_event_features=self.model.uses_event_features,
             rows=rows,
             relation=self.activity_relation,
+            channels=self.channels,
         ):
             yield predict_batch(self, batch)
 
@@ -139,9 +140,7 @@ def predict_batch(prediction: Prediction, batch: UserBatch) -> UserPredictions:
     if model.segmenter is not None and users:
         segments = model.segmenter.predict(features)
     factor = model.money.factor(segments)
-    channels = None
-    if prediction.channels is not None:
-        channels = prediction.channels.reindex(features.index).fillna("").to_numpy(dtype=object)
+    channels = batch.channels if prediction.channels else None
     cells = {name: np.zeros((users, columns), dtype=np.float32) for name in _CELLS}
     evidence = np.full(columns, "insufficient", dtype=object)
     for event_type, positions in events.groupby("event_type", sort=True).indices.items():

@@ -2,9 +2,9 @@
 
 A game world of `--players` is landed, its features are built and models are trained; then the features of its inactive
 users are copied inside Postgres under new ids until there are `--users` of them. Prints seconds and peak memory of
-`score_users` (return with and without each open event, conversion, revenue, value, segments, explanations), seconds of
-its parts when each runs alone - reading, predicting, choosing whom to explain and explaining - and the ratio to the
-peer: bare CatBoost `predict` of the same trees on the same rows, once for each open event.
+`score_users` (return with and without each open event, conversion, revenue, value, segments), processor seconds of this
+process and of Postgres, those of each part when it runs alone, and the ratio to the peer: bare CatBoost `predict` of
+as many trees on the same rows, once for each open event.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import psycopg
 from catboost import CatBoostClassifier
 
@@ -22,8 +23,8 @@ from local.chain import run_chain
 from local.postgres import EmbeddedPostgres
 from local.samples import game_world
 from ml.pipelines.batches import read_user_batches
-from ml.pipelines.matrix import Prediction, predict_batch
-from ml.pipelines.score import score_users
+from ml.pipelines.matrix import Prediction, matrix_values, predict_batch
+from ml.pipelines.score import Segments, response_scores, score_users, user_scores
 from ml.response import reasons_in_words
 from warehouse.door import Warehouse
 from warehouse.migrations import migrate
@@ -46,7 +47,7 @@ def main() -> None:
         try:
             settings = prepare(folder, server, chosen.players)
             multiply(settings.warehouse_url, chosen.users)
-            measure(settings)
+            measure(settings, server)
         finally:
             server.remove()
 
@@ -102,50 +103,66 @@ def multiply(url: str, users: int) -> None:
         connection.execute("analyze")
 
 
-def measure(settings: Settings) -> None:
+def measure(settings: Settings, server: EmbeddedPostgres) -> None:
     """Score once, then each part alone."""
-    begun = time.perf_counter()
+    begun, begun_cpu, begun_server = time.perf_counter(), time.process_time(), server_seconds(server)
     report = score_users(DAY, settings)
-    whole = time.perf_counter() - begun
+    whole, cpu = time.perf_counter() - begun, time.process_time() - begun_cpu
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    # A process of the server is counted when it has ended.
+    time.sleep(1)
+    of_server = server_seconds(server) - begun_server
     warehouse = Warehouse(settings.warehouse_url)
     prediction = Prediction.of(warehouse, DAY, settings)
     events = len(prediction.events)
-    seconds = {"reading": 0.0, "predicting": 0.0, "explaining": 0.0, "bare CatBoost predict": 0.0}
-    batches = read_user_batches(
+    names = ("predicting", "segments, best events, rows to write", "bare CatBoost predict", "explaining 8,192 users")
+    seconds = dict.fromkeys(names, 0.0)
+    segments = Segments(prediction.model, events)
+    begun_parts, in_parts = time.process_time(), 0.0
+    bare = None
+    for batch in read_user_batches(
         warehouse,
         DAY,
         sorted(set(prediction.events["event_type"])),
         with_event_features=prediction.model.uses_event_features,
         relation=settings.activity_relation,
-    )
-    bare, peer_rows = None, 0
-    begun = time.perf_counter()
-    for batch in batches:
-        read = time.perf_counter()
+    ):
+        started = time.thread_time()
         predicted = predict_batch(prediction, batch)
-        done = time.perf_counter()
-        learner = prediction.model.returns.baseline_.learner
-        reasons_in_words(learner, prediction.model.with_worth(predicted.features))
-        told = time.perf_counter()
+        values = matrix_values(predicted.matrix, settings)
+        done = time.thread_time()
+        segments.add(predicted, values)
+        user_scores(predicted, values)
+        response_scores(predicted, values)
+        rows = time.thread_time()
+        if bare is None:
+            learner = prediction.model.returns.baseline_.learner
+            reasons_in_words(learner, prediction.model.with_worth(predicted.features[:8192]))
+            seconds["explaining 8,192 users"] += time.thread_time() - rows
         numbers = batch.features.select_dtypes("number").to_numpy(dtype=np.float32)
         if bare is None:
-            bare = CatBoostClassifier(iterations=150, depth=4, thread_count=2, allow_writing_files=False, verbose=False)
+            bare = CatBoostClassifier(iterations=150, depth=4, thread_count=1, allow_writing_files=False, verbose=False)
             bare.fit(numbers, np.arange(len(numbers)) % 2)
-        started = time.perf_counter()
+        bare_started = time.thread_time()
         for _ in range(events):
-            bare.predict(numbers, prediction_type="RawFormulaVal", thread_count=2)
-        seconds["bare CatBoost predict"] += time.perf_counter() - started
-        seconds["reading"] += read - begun
-        seconds["predicting"] += done - read
-        seconds["explaining"] += told - done
-        peer_rows += len(numbers)
-        begun = time.perf_counter()
+            bare.predict(numbers, prediction_type="RawFormulaVal", thread_count=1)
+        seconds["bare CatBoost predict"] += time.thread_time() - bare_started
+        seconds["predicting"] += done - started
+        seconds["segments, best events, rows to write"] += rows - done
+        in_parts += time.thread_time() - started
+    reading = time.process_time() - begun_parts - in_parts
     print(f"{report.details['users']:,} users x {events} events, {len(batch.features.columns)} features")
     print(f"score_users, Postgres to Postgres {whole:8.1f} s   peak {memory:.2f} GB")
-    for part, spent in seconds.items():
-        print(f"{part:<33} {spent:8.1f} s")
-    print(f"ratio to bare CatBoost predict    {whole / max(seconds['bare CatBoost predict'], 1e-9):8.1f}")
+    print(f"processor seconds: ours {cpu:.1f}, of Postgres {of_server:.1f}; of ours, each alone:")
+    for part, spent in {"reading": reading, **seconds}.items():
+        print(f"{part:<38} {spent:8.1f} s")
+    print(f"processor, over bare CatBoost predict  {cpu / max(seconds['bare CatBoost predict'], 1e-9):8.1f}")
+
+
+def server_seconds(server: EmbeddedPostgres) -> float:
+    """Processor seconds of Postgres and of all its processes that have ended."""
+    times = psutil.Process(server.process_id()).cpu_times()
+    return float(times.user + times.system + times.children_user + times.children_system)
 
 
 if __name__ == "__main__":
