@@ -70,6 +70,10 @@ def test_a_chain_writes_scores_for_every_inactive_user(house: House) -> None:
     assert (responses.groupby("user_id").size() == 3).all()
     assert set(users["model_version"]) == {trained.details["version"]}
     assert users["is_reachable"].mean() == pytest.approx(0.5, abs=0.15)
+    # What returns and conversions learned in common is one object again, which is asked once.
+    model, _, _ = load_champion(house.warehouse, DAY, house.settings)
+    assert model.conversions.affinity is model.returns.affinity
+    assert model.returns.affinity is not None
     assert responses["explanation"].isna().all()
     assert (responses["uplift"] == responses["p_return"] - responses["p_return_if_not_contacted"]).all()
     bonus = responses[responses["event_type"] == "bonus"]

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 
 from ml.registry import pack, unpack
-from ml.response.slopes import fit_slopes
+from ml.response.encoding import FeatureEncoder
+from ml.response.slopes import GroupedSlopes, fit_slopes
 from ml.response.summary import FeatureSummary
 
 ROWS = 3000
@@ -47,6 +48,35 @@ def test_asking_by_parts_one_type_after_another_gives_the_same_columns() -> None
     )
     some = features.iloc[:5]
     np.testing.assert_array_equal(summary.to_matrix_of(some, other.iloc[:5]), summary.to_matrix_of(features, other)[:5])
+
+
+def test_columns_that_types_share_apart_give_the_same_effect_and_error() -> None:
+    features, towards = frames()
+    summary = FeatureSummary(("single",)).fit(pd.concat([features, towards], axis=1))
+    columns = summary.to_columns_of(features, towards)
+    matrix = columns.matrix()
+    assert 0 < len(columns.own) < matrix.shape[1]
+    draw = np.random.default_rng(5)
+    root = draw.normal(size=(2, matrix.shape[1] + 1, matrix.shape[1] + 1))
+    slopes = GroupedSlopes(("a",), draw.normal(size=root.shape[:2]), root @ root.transpose(0, 2, 1), 0.0)
+    for group, position in (("a", 0), ("never seen", 1)):
+        design = np.column_stack([np.ones(ROWS), matrix])
+        mean, error = slopes.predict(columns, group)
+        np.testing.assert_allclose(mean, design @ slopes.means[position], atol=1e-9)
+        expected = np.sqrt(np.einsum("ij,jk,ik->i", design, slopes.covariances[position], design))
+        np.testing.assert_allclose(error, expected, rtol=1e-7)
+        np.testing.assert_array_equal(mean, slopes.predict_mean(columns, group))
+
+
+def test_texts_as_categories_are_encoded_as_texts() -> None:
+    features, _ = frames()
+    features.loc[::11, "country"] = None
+    encoder = FeatureEncoder().fit(features)
+    unseen = features.assign(country=features["country"].where(np.arange(ROWS) % 5 > 0, "XX"))
+    as_categories = unseen.assign(country=pd.Categorical(unseen["country"]))
+    np.testing.assert_array_equal(encoder.to_matrix(as_categories), encoder.to_matrix(unseen))
+    for ours, theirs in zip(encoder.to_boosting_data(as_categories), encoder.to_boosting_data(unseen), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_slopes_of_a_group_with_few_rows_follow_the_others_and_noise_vanishes() -> None:
