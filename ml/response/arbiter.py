@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml.response.learned_effects import KINDS
+from ml.response.learned_effects import CHALLENGERS
 from ml.response.metrics import uplift_metrics
 from ml.response.selection import Comparison, clustered_mean, time_slices, user_folds
 from ml.response.shifts import MINIMUM_EACH_SIDE, Compared, inverse_link, link, variance
@@ -91,7 +91,7 @@ def _beaten_by_more_than_noise(champion: str, losses: Mapping[str, np.ndarray], 
     differences, errors = {}, {}
     for name, loss in losses.items():
         differences[name], errors[name] = clustered_mean(loss - losses[champion], user_ids, ones)
-    better = [name for name in losses if name in KINDS and differences[name] < -errors[name]]
+    better = [name for name in losses if name in CHALLENGERS and differences[name] < -errors[name]]
     return Comparison(min(better, key=lambda name: means[name], default=champion), means, differences, errors)
 
 

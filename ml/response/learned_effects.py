@@ -16,6 +16,9 @@ import pandas as pd
 from ml.response.learners import Kind, Learner, learner_from_state
 
 KINDS = ("s", "t", "x", "dr")
+_LINEAR = "linear "
+#: Each of the four with boosted trees, and with linear models.
+CHALLENGERS = (*KINDS, *(_LINEAR + kind for kind in KINDS))
 _EXPOSED = "is exposed"
 _PROPENSITY_BOUNDS = (0.05, 0.95)
 

@@ -22,7 +22,7 @@ from ml.response.affinity import AFFINITY, AffinityModel
 from ml.response.arbiter import Arbiter
 from ml.response.channels import NO_FACTORS, ChannelFactors, fit_channel_factors
 from ml.response.examples import Examples
-from ml.response.learned_effects import KINDS
+from ml.response.learned_effects import CHALLENGERS
 from ml.response.learners import Kind
 from ml.response.selection import Comparison
 from ml.response.shifts import (
@@ -245,7 +245,7 @@ def fit_uplift(
     judged = Arbiter(compared, summary, matrix, thread_count, random_state)
     randomised = usable.is_exposed[usable.is_randomised]
     is_enough = min(randomised.sum(), (~randomised).sum()) >= MINIMUM_FOR_CHALLENGERS
-    challengers = KINDS if is_enough else ()
+    challengers = CHALLENGERS if is_enough else ()
     champion = "slopes" if slopes.evidence > levels.evidence + EVIDENCE_FOR_SLOPES else "types"
     comparison, metrics = judged.compare(champion, challengers)
     if comparison is not None and comparison.chosen in challengers:

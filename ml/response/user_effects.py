@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ml.response.learned_effects import LearnedEffect, fit_effect
-from ml.response.learners import BoostedLearner, BoostingSettings, Kind, Learner
+from ml.response.learned_effects import KINDS, LearnedEffect, fit_effect
+from ml.response.learners import BoostedLearner, BoostingSettings, Kind, Learner, LinearLearner
 from ml.response.shifts import Compared, link
 from ml.response.slopes import GroupedSlopes, fit_slopes
 from ml.response.summary import FeatureSummary
@@ -120,15 +120,17 @@ def fit_challenger(
     thread_count: int,
     random_state: int,
 ) -> LearnedEffect:
-    """Fit a boosted learner of the effect on some rows (a mask); `alone` is the chance expected without the event."""
+    """Fit one of `CHALLENGERS` on some rows (a mask); `alone` is the chance expected without the event."""
     examples = compared.examples
 
     def base(outcome_kind: Kind) -> Learner:
+        if kind not in KINDS:
+            return LinearLearner(outcome_kind, penalty=100.0)
         settings = BoostingSettings(iterations=80, depth=3, learning_rate=0.05, l2_leaf_reg=100.0, subsample=0.6)
         return BoostedLearner(outcome_kind, settings, thread_count=thread_count, random_state=random_state)
 
     return fit_effect(
-        kind,
+        kind.split()[-1],
         typed(matrix[rows], examples.event_types[rows]),
         examples.outcome[rows],
         examples.is_exposed[rows],
