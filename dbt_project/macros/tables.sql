@@ -23,3 +23,30 @@
     {%- endif %}
     );
 {%- endmacro %}
+
+
+{#-
+    After a table was filled for the first time: collects its statistics at once. Without them a model that reads it in
+    the same run is planned by guesses, and with millions of rows a guess may cost hours. Later runs leave it to autovacuum.
+-#}
+{% macro analyze_when_new() -%}
+    {%- if execute and model.config.materialized in ("table", "incremental") -%}
+        {{ return(adapter.dispatch("analyze_when_new")()) }}
+    {%- endif -%}
+{%- endmacro %}
+
+
+{% macro default__analyze_when_new() -%}
+{%- endmacro %}
+
+
+{% macro postgres__analyze_when_new() -%}
+    {%- set question -%}
+        select count(*)
+        from pg_catalog.pg_stats
+        where schemaname = '{{ this.schema }}' and tablename = '{{ this.identifier }}'
+    {%- endset -%}
+    {%- if run_query(question).columns[0].values()[0] == 0 -%}
+        analyze {{ this }}
+    {%- endif -%}
+{%- endmacro %}
