@@ -96,7 +96,7 @@ def test_nothing_below_the_dags_reads_the_clock() -> None:
 
 
 def test_tables_that_were_just_filled_have_statistics(warehouse_url: str, dbt_project: DbtProject) -> None:
-    """A model that reads a table of the same run must not be planned by guesses: on millions of rows they cost hours."""
+    """A model that reads a table of the same run is not planned by guesses: on millions of rows they cost hours."""
     draw_world(21).write(warehouse_url)
     dbt_project.build(warehouse_url, date(2026, 1, 12), full_refresh=True)
     with psycopg.connect(warehouse_url) as connection:
