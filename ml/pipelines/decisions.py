@@ -256,7 +256,9 @@ class Board:
         def of_pair(pairs: np.ndarray) -> np.ndarray:
             pairs = pairs[:, None] if pairs.ndim == 1 else pairs
             pairs = np.broadcast_to(pairs, self.values.shape)
-            return np.where(chosen, pairs[rows, event], np.nan) if pairs.shape[1] else np.full(self.users, np.nan)
+            # In float64: written with fewer digits a chance would differ from the one beside it that it equals.
+            given = pairs[rows, event].astype(np.float64) if pairs.shape[1] else np.nan
+            return np.where(chosen, given, np.nan)
 
         invited = self.decision == "target"
         cost = np.where(invited, np.nan_to_num(of_pair(self.costs)), 0.0)

@@ -80,9 +80,11 @@ def test_events_without_exposures_propose_a_randomised_first_plan(company: Compa
     company.write({table: source[table] for table in ("users", "sessions", "payments", "events", "consents")})
     said = messages(company.run())
     assert "random" in said
-    targets = company.warehouse.read_frame("select arm, reason from marketing.targets")
+    targets = company.warehouse.read_frame("select arm, uplift from marketing.targets")
     assert len(targets) > 0
     assert set(targets["arm"]) == {"random"}
+    # Nothing is known of any effect, and nothing is shown: not even what rounding leaves.
+    assert (targets["uplift"] == 0).all()
     chances = company.warehouse.read_frame("select propensity from predictions.decisions where decision = 'target'")
     assert chances["propensity"].between(0, 1, inclusive="neither").all()
 
