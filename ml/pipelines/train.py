@@ -40,10 +40,10 @@ from ml.value import LifetimeValueModel, MoneyBySegment
 from warehouse.door import Warehouse
 from warehouse.settings import Settings
 
-__all__ = ["MOST_EXAMPLES", "fit_scoring_model", "fit_segments", "train_models"]
+__all__ = ["MOST_EXAMPLES", "THREADS", "fit_scoring_model", "fit_segments", "train_models"]
 
 # Two threads: the figure is part of the version, because sums of floats depend on how they are split.
-_THREADS = 2
+THREADS = 2
 # What fits into memory and teaches as much as all there is: rows beyond these change nothing but the time it takes.
 MOST_EXAMPLES = 400_000
 _MOST_SEGMENTED = 100_000
@@ -98,7 +98,7 @@ def train_models(as_of_date: date, settings: Settings) -> StageReport:
                 incumbent,
                 incumbent.responses_as_of or champion.as_of_date,
                 rows.returns(),
-                thread_count=_THREADS,
+                thread_count=THREADS,
                 random_state=settings.seed,
             )
         except ResponseError as error:
@@ -112,7 +112,7 @@ def train_models(as_of_date: date, settings: Settings) -> StageReport:
         as_of_date=as_of_date,
         parameters={
             "seed": settings.seed,
-            "threads": _THREADS,
+            "threads": THREADS,
             "examples": len(rows.keys),
             "features": rows.features.shape[1] + rows.event_features.shape[1],
             "return_uplift_model": model.returns.uplift_.chosen,
@@ -166,7 +166,7 @@ def fit_scoring_model(
     Segments that are still there keep the names they have in `previous`.
     """
     seeds: dict[str, Any] = {
-        "thread_count": _THREADS,
+        "thread_count": THREADS,
         "random_state": settings.seed,
         "tuning_trials": settings.tuning_trials,
         "tuning_seconds": settings.tuning_seconds,

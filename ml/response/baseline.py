@@ -113,6 +113,7 @@ def select_baseline(
     examples: Examples,
     weight: np.ndarray,
     *,
+    learner: Learner | None = None,
     tuning_trials: int = 0,
     tuning_seconds: int = 0,
     thread_count: int = 1,
@@ -127,6 +128,7 @@ def select_baseline(
         kind: kind of the outcome.
         examples: what to learn from.
         weight: weight of each row.
+        learner: taken as it is, in place of the best of the candidates.
         tuning_trials: settings of the boosted candidates to try before; 0 = as they are.
         tuning_seconds: time after which no more are tried; 0 = no limit.
         thread_count: threads of the learners.
@@ -136,8 +138,8 @@ def select_baseline(
     folds = user_folds(users, random_state)
     slices = time_slices(examples.reference_days)
     seeds = {"thread_count": thread_count, "random_state": random_state}
-    if not _is_enough(kind, outcome, folds, slices.earlier, slices.later):
-        learner = Learner(kind).fit(frame, outcome, weight)
+    if learner is not None or not _is_enough(kind, outcome, folds, slices.earlier, slices.later):
+        learner = (Learner(kind) if learner is None else learner.fresh()).fit(frame, outcome, weight)
         report = _report(examples, weight, slices.last, learner.predict(frame))
         return Baseline(
             learner, Calibrator(kind).fit(outcome[:0], outcome[:0], outcome[:0], users[:0]), None, False, report

@@ -1,6 +1,6 @@
 """What the learners of this room are taught with: past exposures, what was known before them, what came after."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -54,6 +54,10 @@ class Examples:
     def is_randomised(self) -> np.ndarray:
         """Bool, shape (rows,): True where chance decided who was invited."""
         return np.isfinite(self.assignment_probability)
+
+    def without_features(self) -> "Examples":
+        """Return the same rows with nothing known of their users."""
+        return replace(self, features=self.features[[]], event_features=self.event_features[[]])
 
     def take(self, chosen: np.ndarray) -> "Examples":
         """Return the chosen rows (a mask or positions), in their order."""

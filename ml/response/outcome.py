@@ -46,6 +46,8 @@ class OutcomeModel:
         tuning_trials: settings of gradient boosting to try before the candidates are compared; 0 = as they are.
         tuning_seconds: time after which no more of them are tried; 0 = no limit.
         affinity: which users take to which type of event, as active users' answers show; None where nobody asked.
+        learner: says what happens without an event, in place of the best of the candidates; what events change is then
+            one mean a type, whatever the features.
     """
 
     kind: ClassVar[Kind]
@@ -66,12 +68,14 @@ class OutcomeModel:
         tuning_trials: int = 0,
         tuning_seconds: int = 0,
         affinity: AffinityModel | None = None,
+        learner: Learner | None = None,
     ) -> None:
         self.thread_count = thread_count
         self.random_state = random_state
         self.tuning_trials = tuning_trials
         self.tuning_seconds = tuning_seconds
         self.affinity = affinity
+        self.learner = learner
 
     def fit(self, examples: Examples) -> Self:
         """Learn from past moments (sorted by a key, so that the same data gives the same model).
@@ -82,7 +86,12 @@ class OutcomeModel:
             return self._guess()
         examples = self._prepare(examples)
         seeds = {"thread_count": self.thread_count, "random_state": self.random_state}
-        search = {**seeds, "tuning_trials": self.tuning_trials, "tuning_seconds": self.tuning_seconds}
+        search: dict[str, Any] = {
+            **seeds,
+            "tuning_trials": self.tuning_trials,
+            "tuning_seconds": self.tuning_seconds,
+            "learner": self.learner,
+        }
         every = np.ones(len(examples), dtype=bool)
         rows = ~examples.is_exposed if not examples.is_exposed.all() else every
         alone = examples.take(rows)
@@ -92,7 +101,7 @@ class OutcomeModel:
         expected = self._shifted(expected)
         self.uplift_ = fit_uplift(
             self.kind,
-            examples,
+            examples if self.learner is None else examples.without_features(),
             expected,
             self.affinity,
             randomised_first=self.compares_randomised_first,
@@ -234,7 +243,7 @@ class OutcomeModel:
     def _messages(self, examples: Examples) -> tuple[str, ...]:
         messages = []
         baseline = self.baseline_
-        if baseline.comparison is None:
+        if baseline.comparison is None and self.learner is None:
             messages.append(
                 f"The {self.what} is one figure for everybody: "
                 f"{len(examples)} examples are too few to tell users apart."
