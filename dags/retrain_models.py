@@ -4,6 +4,10 @@
 whether the champion is younger than `retrain_after_days` and nothing drifted; if so it confirms it, otherwise it trains
 a challenger on what was known at that date and promotes it when it beats the champion on the same later data.
 
+Only dates whose features came in go on to `score_users`: an alert comes after its date was published, and what is
+trained then scores from the next date on. Were it emitted all the same, `score_users` would keep a partition that waits
+for features for ever.
+
 **Safe to clear?** Yes. A model's version is a hash of what it learned: the same data gives the same version.
 
 **When it is late or red.** The old champion stays in place; `score_users` waits. Clear the run when mended.
@@ -15,8 +19,8 @@ from datetime import UTC, datetime
 
 from airflow.sdk import DAG, PartitionedAssetTimetable, task
 
-from dags.assets import DRIFT, MODEL_VERSIONS, USER_FEATURES
-from dags.stages import DEFAULT_ARGUMENTS, run_stage
+from dags.assets import CONFIRMED_VERSIONS, DRIFT, MODEL_VERSIONS, USER_FEATURES
+from dags.stages import DEFAULT_ARGUMENTS, emit, run_stage, was_started_by
 
 with DAG(
     dag_id="retrain_models",
@@ -29,11 +33,14 @@ with DAG(
     tags=["rekindle", "models"],
 ) as dag:
 
-    @task(outlets=[MODEL_VERSIONS])
+    @task(outlets=[CONFIRMED_VERSIONS])
     def train_models() -> dict:
         """Train and compare where it is due, and confirm the champion."""
         from ml.pipelines.train import train_models
 
-        return run_stage(train_models, outlet=MODEL_VERSIONS)
+        told = run_stage(train_models)
+        if not was_started_by(DRIFT):
+            emit(MODEL_VERSIONS, told, alias=CONFIRMED_VERSIONS)
+        return told
 
     train_models()

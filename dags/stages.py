@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import Asset, ExceptionRetryPolicy, RetryAction, RetryRule, get_current_context
+from airflow.sdk import Asset, AssetAlias, ExceptionRetryPolicy, RetryAction, RetryRule, get_current_context
 
 if TYPE_CHECKING:
     from ml.contracts import StageReport
@@ -58,8 +58,7 @@ def run_stage(stage: Callable[[date, Settings], StageReport], outlet: Asset | No
     """
     from warehouse.settings import load_settings
 
-    context = get_current_context()
-    report = stage(as_of_date_of(context), load_settings())
+    report = stage(as_of_date_of(get_current_context()), load_settings())
     told = {
         "stage": report.stage,
         "as_of_date": report.as_of_date.isoformat(),
@@ -68,5 +67,23 @@ def run_stage(stage: Callable[[date, Settings], StageReport], outlet: Asset | No
         "details": dict(report.details),
     }
     if outlet is not None:
-        context["outlet_events"][outlet].extra = {name: told[name] for name in ("as_of_date", "rows")}
+        emit(outlet, told)
     return told
+
+
+def emit(asset: Asset, told: Mapping[str, Any], alias: AssetAlias | None = None) -> None:
+    """Let the event of an asset carry the date and the rows of a report that `run_stage` returned.
+
+    With an alias, which must be among the outlets of the task, there is no event unless this is called.
+    """
+    extra = {name: told[name] for name in ("as_of_date", "rows")}
+    events = get_current_context()["outlet_events"]
+    if alias is None:
+        events[asset].extra = extra
+    else:
+        events[alias].add(asset, extra=extra)
+
+
+def was_started_by(asset: Asset) -> bool:
+    """Whether events of this asset, and of no other, started the current run; a run started by hand was not."""
+    return {started.name for started in get_current_context()["triggering_asset_events"]} == {asset.name}
