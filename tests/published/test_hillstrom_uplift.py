@@ -9,6 +9,7 @@ from ml.response.policy import normalised_area_under_uplift, normalised_qini, up
 from tests.published.hillstrom import read_hillstrom
 
 FEATURES = ["recency", "history", "mens", "womens", "zip_code", "newbie", "channel"]
+HALVES = 20
 LEAST_QINI = 0.055
 
 
@@ -27,15 +28,16 @@ def test_areas_of_the_score_history_are_the_published_ones() -> None:
     assert uplift_at(visited, is_exposed, history, 0.3) == pytest.approx(0.047942, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_learned_order_is_worth_having_and_the_one_flag_rule_stands_beside_it(record_property: object) -> None:
-    figures = np.array([qini_of_a_half(seed) for seed in range(4)])
+    figures = np.array([qini_of_a_half(seed) for seed in range(HALVES)])
     learned, rule, random = figures.mean(axis=0)
     assert callable(record_property)
     for name, figure in (("learned", learned), ("one-flag rule", rule), ("random", random)):
         record_property(f"Qini, {name}", round(float(figure), 4))
     assert learned >= LEAST_QINI
-    assert rule == pytest.approx(0.0625, abs=0.012)
-    assert abs(random) < 0.02
+    assert rule == pytest.approx(0.064, abs=0.005)
+    assert abs(random) < 0.01
 
 
 def qini_of_a_half(seed: int) -> tuple[float, float, float]:
