@@ -51,7 +51,7 @@ _MOST_SEGMENTED = 100_000
 _RANKED_FEATURES = 20
 # Metrics of the factors by which money is brought to what came in.
 _MONEY = "money_"
-# With fewer moments a calibration error is mostly chance.
+# With fewer moments a calibration error, or a share of those found, is mostly chance.
 _JUDGED_ROWS = 200
 _Model = TypeVar("_Model", bound=OutcomeModel)
 
@@ -238,8 +238,8 @@ def measure_segments(
         segmenter: names the segments as they are now.
 
     Returns:
-        precision and recall among the tenth of the highest worth, and the expected calibration error of each segment
-        with enough moments.
+        precision and recall among the tenth of the highest worth, also of those of each segment that has enough of
+        them, and the expected calibration error of each segment with enough moments.
     """
     judged = returns.baseline_.report
     if len(judged):
@@ -249,13 +249,16 @@ def measure_segments(
         return {}
     rows = np.flatnonzero(alone)[judged["row"].to_numpy()]
     outcome, prediction, weight = (judged[name].to_numpy() for name in ("outcome", "prediction", "weight"))
-    metrics = high_value_metrics(outcome, prediction, weight, worth.to_numpy(dtype=float)[rows])
+    money = worth.to_numpy(dtype=float)[rows]
+    metrics = high_value_metrics(outcome, prediction, weight, money)
     segments = segmenter.predict(examples.features.iloc[rows]).astype(str)
     for name in sorted(set(segments)):
         mine = segments == name
         if mine.sum() >= _JUDGED_ROWS:
             error = expected_calibration_error(outcome[mine], prediction[mine], weight[mine])
             metrics[f"expected_calibration_error/{name}"] = error
+        found = high_value_metrics(outcome, prediction, weight, money, within=mine, fewest=_JUDGED_ROWS)
+        metrics |= {f"{metric}/{name}": figure for metric, figure in found.items()}
     return {f"return_{name}": figure for name, figure in metrics.items()}
 
 

@@ -64,7 +64,12 @@ def top_decile_lift(outcome: np.ndarray, prediction: np.ndarray, weight: np.ndar
 
 
 def high_value_metrics(
-    outcome: np.ndarray, prediction: np.ndarray, weight: np.ndarray, worth: np.ndarray
+    outcome: np.ndarray,
+    prediction: np.ndarray,
+    weight: np.ndarray,
+    worth: np.ndarray,
+    within: np.ndarray | None = None,
+    fewest: int = 1,
 ) -> dict[str, float]:
     """Return how well high-value users who come back are found: the tenth of rows with the highest worth.
 
@@ -76,13 +81,17 @@ def high_value_metrics(
         prediction: chance given by a model that has not seen the row, NaN where there is none, (rows,).
         weight: weight of a row.
         worth: money a return is expected to bring, (rows,).
+        within: rows to look at, bool, (rows,); who is of high value is told by all. None for all.
+        fewest: nothing is said of fewer high-value rows than these.
     """
     known = np.isfinite(prediction) & np.isfinite(worth)
     if not known.any() or np.ptp(worth[known]) == 0:
         return {}
     high = known & (worth >= np.quantile(worth[known], 0.9))
+    if within is not None:
+        high &= within
     gained = float((weight * outcome)[high].sum())
-    if gained == 0:
+    if gained == 0 or high.sum() < fewest:
         return {}
     chosen = high & (prediction >= np.quantile(prediction[high], 0.9))
     found = float((weight * outcome)[chosen].sum())

@@ -212,7 +212,7 @@ def test_money_is_held_against_predictions_of_users_not_seen(house: House, monke
 def test_every_version_says_how_good_it_is_where_the_money_is_and_in_each_segment(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ml.pipelines.train._JUDGED_ROWS", 30)
+    monkeypatch.setattr("ml.pipelines.train._JUDGED_ROWS", 10)
     house.fill(exposures=4000, users=600)
     train_models(DAY, house.settings)
     model, version, _ = load_champion(house.warehouse, DAY, house.settings)
@@ -231,6 +231,10 @@ def test_every_version_says_how_good_it_is_where_the_money_is_and_in_each_segmen
     assert len(errors) == 1 or len(set(errors.values())) > 1
     assert 0 < metrics["return_high_value_precision"] <= 1
     assert 0 < metrics["return_high_value_recall"] <= 1
+    by_segment = {name.split("/")[1] for name in metrics if name.startswith("return_high_value_precision/")}
+    assert by_segment
+    assert by_segment <= set(model.segmenter.names_)
+    assert all(0 <= metrics[f"return_high_value_recall/{name}"] <= 1 for name in by_segment)
     assert version.metrics["return_high_value_recall"] == metrics["return_high_value_recall"]
 
 

@@ -44,6 +44,12 @@ def test_high_value_users_who_come_back_are_counted_by_hand() -> None:
     assert found == {"high_value_base_rate": 0.2, "high_value_precision": 1.0, "high_value_recall": 0.5}
     assert high_value_metrics(outcome, prediction, np.ones(100), np.ones(100)) == {}
     assert high_value_metrics(np.zeros(100), prediction, np.ones(100), worth) == {}
+    # Of a segment its own high-value rows are judged, where there are enough; who is one is told by all rows.
+    segment = np.arange(100) % 2 == 1
+    inside = high_value_metrics(outcome, prediction, np.ones(100), worth, within=segment, fewest=5)
+    assert inside == {"high_value_base_rate": 0.4, "high_value_precision": 1.0, "high_value_recall": 0.5}
+    assert high_value_metrics(outcome, prediction, np.ones(100), worth, within=segment, fewest=6) == {}
+    assert high_value_metrics(outcome, prediction, np.ones(100), worth, within=np.arange(100) < 90) == {}
 
 
 def test_one_class_has_no_ranking_but_an_answer() -> None:
