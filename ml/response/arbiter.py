@@ -32,7 +32,7 @@ class Arbiter:
         judged = ~slices.earlier if slices.is_out_of_time else slices.later
         folds = user_folds(examples.user_ids, self.random_state, 2)
         # All candidates learn from the same part of the users: more rows would cost minutes.
-        share = min(1.0, _COMPARED_ROWS / max(1, int(slices.earlier.sum())))
+        share = min(1.0, _COMPARED_ROWS / max(1, int((slices.earlier & self.compared.is_believed).sum())))
         earlier = slices.earlier & (user_folds(examples.user_ids, self.random_state + 2, 256) < max(1, 256 * share))
         names = ("none", "types", "slopes", *challengers)
         shifts = {name: np.full(len(examples), np.nan) for name in names}
@@ -42,6 +42,7 @@ class Arbiter:
             if rows.any() and others.any() and len(np.unique(examples.outcome[rows])) == 2:
                 self._predict_others(shifts, rows, others, challengers)
         judged &= np.isfinite(shifts["slopes"])
+        judged &= self.compared.is_believed
         randomised = judged & examples.is_randomised
         if (
             min((randomised & examples.is_exposed).sum(), (randomised & ~examples.is_exposed).sum())
@@ -78,7 +79,13 @@ class Arbiter:
         alone = inverse_link("chance", offset)
         for kind in challengers:
             learned = fit_challenger(
-                kind, self.compared, alone, self.matrix, rows, self.thread_count, self.random_state
+                kind,
+                self.compared,
+                alone,
+                self.matrix,
+                rows & self.compared.is_believed,
+                self.thread_count,
+                self.random_state,
             )
             difference = learned.predict(typed(self.matrix[others], types_seen[others]))
             shifts[kind][others] = shift_of(self.compared.expected[others], difference)

@@ -50,12 +50,20 @@ class Compared:
         expected: outcome expected if the user is left alone, by a model that has not seen the user.
         propensity: chance of being exposed, known or estimated.
         importance: weight of what is learned from the row: its user's expected money over the mean, within bounds.
+        is_doubted: rows that chance did not decide, of types that have enough of those that it did; only slopes learn
+            from them, and never judge by them. None where there are no such rows.
     """
 
     examples: Examples
     expected: np.ndarray
     propensity: np.ndarray
     importance: np.ndarray
+    is_doubted: np.ndarray | None = None
+
+    @property
+    def is_believed(self) -> np.ndarray:
+        """Rows that count for what they are, bool (rows,)."""
+        return np.ones(len(self.examples), dtype=bool) if self.is_doubted is None else ~self.is_doubted
 
 
 def link(kind: Kind, mean: np.ndarray) -> np.ndarray:
@@ -96,6 +104,17 @@ def comparable_rows(examples: Examples, *, randomised_first: bool = True) -> tup
                 evidence[name] = label
                 break
     return keep, evidence
+
+
+def doubted_rows(examples: Examples, evidence: Mapping[str, str]) -> np.ndarray:
+    """Rows that chance did not decide, of types for which it decided enough others, bool (rows,)."""
+    doubted = np.zeros(len(examples), dtype=bool)
+    for name, label in evidence.items():
+        rows = (examples.event_types == name) & ~examples.is_randomised
+        exposed = (rows & examples.is_exposed).sum()
+        if label == "randomised" and min(exposed, rows.sum() - exposed) >= MINIMUM_EACH_SIDE:
+            doubted |= rows
+    return doubted
 
 
 def propensities(examples: Examples, frame: pd.DataFrame, *, random_state: int) -> np.ndarray:

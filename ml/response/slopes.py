@@ -6,9 +6,17 @@
 that slopes which the rows do not speak for vanish, and a group with few rows follows the others. The posterior mean is
 what a decision that maximises expected value needs; the posterior spread gives the intervals.
 
+Rows that are doubted (their contrast was not drawn by chance) have slopes of their own beside, the same for all groups:
+
+    log odds of doubted row i = offset_i + contrast_i * (1, x_i)' (common + own_t + bias)
+
+How far `bias` spreads is estimated like the rest, so that such rows count as far as they agree with the others, and
+what sets them apart along any column is not taken for an effect.
+
 Sources: Laird and Ware (1982), Random-effects models for longitudinal data, for the model; MacKay (1992), Bayesian
 interpolation, for the evidence and the steps towards it; Breslow and Clayton (1993), Approximate inference in
-generalized linear mixed models, for the Laplace approximation on the log odds.
+generalized linear mixed models, for the Laplace approximation on the log odds; Kallus, Puli and Shalit (2018), Removing
+hidden confounding by experimental grounding, for the slopes of the bias.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,6 +31,8 @@ from ml.response.summary import SharedColumns
 _ROUNDS = 12
 _STEPS = 30
 _SMALLEST_SPREAD = 1e-4
+# Prior variance of slopes that groups may not have.
+_NO_SPREAD = 1e-12
 # All slopes of a block together move a usual row by at most about this much on the log odds, and by this to begin with.
 _LARGEST_BLOCK = 1.0
 _FIRST_BLOCK = 0.3
@@ -93,10 +103,19 @@ def _as_shared(x: np.ndarray | SharedColumns) -> SharedColumns:
 
 @dataclass(frozen=True)
 class _Spreads:
-    """Prior variances of the columns (intercept first), (columns + 1,) each."""
+    """Prior variances of the columns (intercept first), and in a second half those of the bias if there is one."""
 
     common: np.ndarray
     own: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Rows of one group, believed or doubted: their places, and their columns with the intercept first."""
+
+    places: np.ndarray
+    design: np.ndarray
+    is_doubted: bool
 
 
 @dataclass(frozen=True)
@@ -120,6 +139,7 @@ def fit_slopes(
     *,
     weight: np.ndarray | None = None,
     has_own_slopes: bool = True,
+    is_doubted: np.ndarray | None = None,
 ) -> GroupedSlopes:
     """Fit the model of this module.
 
@@ -133,25 +153,36 @@ def fit_slopes(
         blocks: for each column the block whose prior spread it shares.
         weight: weight of each row, 1 on average, (rows,); all alike if left out.
         has_own_slopes: whether groups may differ.
+        is_doubted: rows with a bias of their own, bool (rows,); none if left out. The bias is no part of the answer.
     """
     names = tuple(sorted({str(name) for name in groups}))
+    doubted = np.zeros(len(x), dtype=bool) if is_doubted is None else is_doubted
     # One thread: sums of several add up in changing order, and the same data must give the same model.
     with threadpool_limits(limits=1):
         design = with_intercept(x)
-        rows_of = [np.flatnonzero(groups == name) for name in names]
-        parts = [design[rows] for rows in rows_of]
+        size = design.shape[1]
+        places = [[np.flatnonzero((groups == name) & (doubted == side)) for side in (False, True)] for name in names]
+        parts = [
+            [_Rows(rows, design[rows], side) for rows, side in zip(of_group, (False, True), strict=True) if len(rows)]
+            for of_group in places
+        ]
         # Block 0 is the intercept's.
         block_of = np.array([0, *(block + 1 for block in blocks)])
+        may_differ = np.full(size, has_own_slopes)
+        if doubted.any():
+            block_of = np.concatenate([block_of, block_of + block_of.max() + 1])
+            may_differ = np.concatenate([may_differ, np.zeros(size, dtype=bool)])
         first = (_FIRST_BLOCK**2 / np.bincount(block_of))[block_of]
-        spreads = _Spreads(first, first if has_own_slopes else np.full(design.shape[1], 1e-12))
+        spreads = _Spreads(first, np.where(may_differ, first, _NO_SPREAD))
         linear = np.zeros(len(design))
         posterior = None
         for _ in range(_ROUNDS):
-            information, score = _quadratic(parts, rows_of, linear, offset, outcome, contrast, weight)
+            quadratic = [_quadratic(part, linear, offset, outcome, contrast, weight, len(first)) for part in parts]
+            information, score = [matrix for matrix, _ in quadratic], [vector for _, vector in quadratic]
             for _ in range(_STEPS):
                 before = spreads
                 known = _solve(information, score, spreads)
-                spreads = _updated(known, spreads, block_of, len(names), has_own_slopes)
+                spreads = _updated(known, spreads, block_of, len(names), may_differ)
                 changes = [
                     np.log(new / old) for new, old in ((spreads.common, before.common), (spreads.own, before.own))
                 ]
@@ -159,23 +190,25 @@ def fit_slopes(
                     break
             posterior = _solve(information, score, spreads)
             step = np.zeros(len(linear))
-            for part, rows, mean in zip(parts, rows_of, posterior.sums, strict=True):
-                step[rows] = part @ mean - linear[rows]
+            for part, mean in zip(parts, posterior.sums, strict=True):
+                for rows in part:
+                    slopes = mean[:size] + mean[size:] if rows.is_doubted else mean[:size]
+                    step[rows.places] = rows.design @ slopes - linear[rows.places]
             linear += np.clip(step, -_LARGEST_STEP, _LARGEST_STEP)
             if np.abs(step).max(initial=0.0) < _CONVERGED:
                 break
         assert posterior is not None
         # Spreads are estimates, too: one that came out as nothing may well be something. For the errors, and for them
         # alone, every block is allowed what a cautious person would not rule out.
-        doubted = _Spreads(
-            np.maximum(spreads.common, first), np.maximum(spreads.own, first) if has_own_slopes else spreads.own
+        cautious = _Spreads(
+            np.maximum(spreads.common, first), np.where(may_differ, np.maximum(spreads.own, first), spreads.own)
         )
-        doubts = _solve(information, score, doubted)
-    unseen = doubts.common_covariance + np.diag(doubted.own)
+        errors = _solve(information, score, cautious)
+    unseen = errors.common_covariance + np.diag(cautious.own)
     return GroupedSlopes(
         names,
-        _rounded(np.vstack([posterior.sums, posterior.common])),
-        _rounded(np.concatenate([doubts.sum_covariances, unseen[np.newaxis]])),
+        _rounded(np.vstack([posterior.sums, posterior.common])[:, :size]),
+        _rounded(np.concatenate([errors.sum_covariances, unseen[np.newaxis]])[:, :size, :size]),
         round(float(posterior.evidence), 6),
     )
 
@@ -186,22 +219,30 @@ def with_intercept(x: np.ndarray) -> np.ndarray:
 
 
 def _quadratic(
-    parts: Sequence[np.ndarray],
-    rows_of: Sequence[np.ndarray],
+    parts: Sequence[_Rows],
     linear: np.ndarray,
     offset: np.ndarray,
     outcome: np.ndarray,
     contrast: np.ndarray,
     row_weight: np.ndarray | None,
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """The log likelihood near the present slopes, by group: - s' information s / 2 + score' s."""
-    chance = 1 / (1 + np.exp(-np.clip(offset + contrast * linear, -30, 30)))
-    weight = chance * (1 - chance) * contrast**2
-    target = contrast * (outcome - chance) + weight * linear
-    if row_weight is not None:
-        weight, target = weight * row_weight, target * row_weight
-    information = [(part * weight[rows, np.newaxis]).T @ part for part, rows in zip(parts, rows_of, strict=True)]
-    return information, [part.T @ target[rows] for part, rows in zip(parts, rows_of, strict=True)]
+    size: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The log likelihood of one group near the present slopes s: - s' information s / 2 + score' s."""
+    information, score = np.zeros((size, size)), np.zeros(size)
+    for rows in parts:
+        place, away = rows.places, contrast[rows.places]
+        chance = 1 / (1 + np.exp(-np.clip(offset[place] + away * linear[place], -30, 30)))
+        weight = chance * (1 - chance) * away**2
+        target = away * (outcome[place] - chance) + weight * linear[place]
+        if row_weight is not None:
+            weight, target = weight * row_weight[place], target * row_weight[place]
+        matrix, vector = (rows.design * weight[:, np.newaxis]).T @ rows.design, rows.design.T @ target
+        # What is doubted is moved by the bias just as by the slopes.
+        copies = 2 if rows.is_doubted else 1
+        width = copies * len(vector)
+        information[:width, :width] += np.tile(matrix, (copies, copies))
+        score[:width] += np.tile(vector, copies)
+    return information, score
 
 
 def _solve(information: Sequence[np.ndarray], score: Sequence[np.ndarray], spreads: _Spreads) -> _Posterior:
@@ -236,7 +277,9 @@ def _solve(information: Sequence[np.ndarray], score: Sequence[np.ndarray], sprea
     return _Posterior(common, covariance, np.array(sums), np.array(sum_covariances), squares, variances, evidence)
 
 
-def _updated(posterior: _Posterior, spreads: _Spreads, block_of: np.ndarray, groups: int, has_own: bool) -> _Spreads:
+def _updated(
+    posterior: _Posterior, spreads: _Spreads, block_of: np.ndarray, groups: int, may_differ: np.ndarray
+) -> _Spreads:
     """One step towards the spreads with the highest evidence: squares of a block's slopes over how many it determines.
 
     A little is added to the latter (a prior variance^-0.15): it keeps few rows from claiming large spreads.
@@ -250,9 +293,8 @@ def _updated(posterior: _Posterior, spreads: _Spreads, block_of: np.ndarray, gro
         return np.asarray(np.clip(found, _SMALLEST_SPREAD**2, largest)[block_of])
 
     common = step(posterior.common**2, np.diag(posterior.common_covariance), spreads.common, 1)
-    if not has_own:
-        return _Spreads(common, spreads.own)
-    return _Spreads(common, step(posterior.own_squares, posterior.own_variances, spreads.own, groups))
+    own = step(posterior.own_squares, posterior.own_variances, spreads.own, groups)
+    return _Spreads(common, np.where(may_differ, own, spreads.own))
 
 
 def _rounded(values: np.ndarray) -> np.ndarray:

@@ -1,14 +1,16 @@
 """What an event changes for a user: slopes shared by all types in part, and challengers that must beat them.
 
-The main candidate is a logistic model of the randomised rows (`slopes.py`): the effect of an event on the log odds is
+The main candidate is a logistic model (`slopes.py`): the effect of an event on the log odds is
 an intercept and slopes along few columns that sum up the features, in part common to all types and in part a type's
 own, each shrunk by how much the data say such slopes spread. The row's chance without the event comes from the
-baseline; an error in it does not turn into an effect, because exposure is centred at its chance.
+baseline; an error in it does not turn into an effect, because exposure is centred at its chance. Randomised rows count
+for what they are. Rows of the same types that marketing picked have a bias of their own beside, learned along the same
+columns (Kallus, Puli and Shalit 2018): they say who is moved more, as far as they agree with chance.
 
-Means by type without slopes are taken where slopes do not explain more, and "none" is kept unless the evidence for
-effects outweighs it clearly. Then the posterior mean is used as it is: shrunk means are better in expectation than
-zero, however uncertain. S-, T-, X- and DR-learners take over only where later rows of other users show them to be
-better beyond noise. docs/methods/response.md has the reasons.
+Means by type without slopes are taken where slopes do not explain more, and "none" is kept unless the evidence of the
+randomised rows for effects outweighs it clearly. Then the posterior mean is used as it is: shrunk means are better in
+expectation than zero, however uncertain. S-, T-, X- and DR-learners take over only where later rows of other users show
+them to be better beyond noise. docs/methods/response.md has the reasons.
 """
 
 from collections.abc import Mapping
@@ -31,6 +33,7 @@ from ml.response.shifts import (
     are_effects_shown,
     comparable_rows,
     count_sides,
+    doubted_rows,
     event_types,
     inverse_link,
     propensities,
@@ -219,28 +222,34 @@ def fit_uplift(
             for name in event_types(examples)
         }
         return UpliftModel("none", nothing, types, None, None)
-    usable = examples.take(keep)
+    doubted = doubted_rows(examples, evidence) if kind == "chance" else np.zeros(len(examples), dtype=bool)
+    usable = examples.take(keep | doubted)
     if affinity is not None and kind == "chance":
         usable = affinity.add_to_examples(usable)
     frame = with_type(usable.features, usable.event_features, usable.event_types)
     propensity = propensities(usable, frame, random_state=random_state)
-    compared = Compared(usable, expected[keep], propensity, np.ones(len(usable)))
-    pooled, types = type_effects(kind, compared, np.ones(len(usable), dtype=bool), evidence, unknown)
+    is_doubted = doubted[keep | doubted]
+    compared = Compared(usable, expected[keep | doubted], propensity, np.ones(len(usable)), is_doubted)
+    believed = compared.is_believed
+    pooled, types = type_effects(kind, compared, believed, evidence, unknown)
     for name in event_types(examples):
         if name not in types:
             types[name] = TypeEffect(pooled.effect, unknown, "insufficient", *count_sides(examples, name))
-    sides = min(int(usable.is_exposed.sum()), int((~usable.is_exposed).sum()))
+    sides = min(int((believed & usable.is_exposed).sum()), int((believed & ~usable.is_exposed).sum()))
     # Money after a return is too noisy to tell whose payments an event moves more.
     if kind != "chance":
         chosen = "types" if are_effects_shown(kind, compared, evidence) else "none"
         return UpliftModel(chosen, pooled, types, None, None)
     summary = FeatureSummary((AFFINITY, WORTH))
-    matrix = summary.fit_matrix(frame if sides >= MINIMUM_FOR_SLOPES else frame[[EVENT_TYPE]], (EVENT_TYPE,))
-    every = np.ones(len(usable), dtype=bool)
-    offset, slopes, levels = fit_effect_slopes(compared, summary, matrix, every)
+    shown = frame if sides >= MINIMUM_FOR_SLOPES else frame[[EVENT_TYPE]]
+    matrix = summary.fit(shown[believed], (EVENT_TYPE,)).to_matrix(shown)
+    offset, slopes, levels = fit_effect_slopes(compared, summary, matrix, believed)
+    is_none = max(slopes.evidence, levels.evidence) < evidence_needed
+    if not is_none and is_doubted.any():
+        offset, slopes, levels = fit_effect_slopes(compared, summary, matrix, np.ones(len(usable), dtype=bool))
     shift, _ = predict_groups(slopes, matrix, usable.event_types)
-    users = UserEffects(summary, slopes, levels, round(float(shift.std()), 9), None)
-    if max(slopes.evidence, levels.evidence) < evidence_needed:
+    users = UserEffects(summary, slopes, levels, round(float(shift[believed].std()), 9), None)
+    if is_none:
         return UpliftModel("none", pooled, types, users, None)
     judged = Arbiter(compared, summary, matrix, thread_count, random_state)
     randomised = usable.is_exposed[usable.is_randomised]
@@ -250,10 +259,13 @@ def fit_uplift(
     comparison, metrics = judged.compare(champion, challengers)
     if comparison is not None and comparison.chosen in challengers:
         rows = inverse_link("chance", offset)
-        challenger = fit_challenger(comparison.chosen, compared, rows, matrix, every, thread_count, random_state)
+        challenger = fit_challenger(comparison.chosen, compared, rows, matrix, believed, thread_count, random_state)
         users = replace(users, challenger=challenger)
     # The slopes are the best description of who is moved how far, whoever predicts in the end.
     shifts = shift if champion == "slopes" else predict_groups(levels, matrix[:, :0], usable.event_types)[0]
-    channels = fit_channel_factors(usable.channels, shifts, usable.is_exposed - propensity, offset, usable.outcome)
+    contrast = usable.is_exposed - propensity
+    channels = fit_channel_factors(
+        *(part[believed] for part in (usable.channels, shifts, contrast, offset, usable.outcome))
+    )
     chosen = comparison.chosen if comparison else champion
     return UpliftModel(chosen, pooled, types, users, comparison, metrics, channels)

@@ -79,21 +79,32 @@ def fit_effect_slopes(
         log odds of every row over both arms, the slopes of the effect, and a model of the effect without slopes.
     """
     examples, blocks = compared.examples, summary.blocks()
-    start = link("chance", compared.expected)
-    # What the baseline misses among these rows, in either arm: without it, it would be noise of the effects.
-    missed = fit_slopes(
-        matrix[rows],
-        start[rows],
-        examples.outcome[rows],
-        np.ones(int(rows.sum())),
-        np.full(int(rows.sum()), ""),
-        blocks,
-        has_own_slopes=False,
-    )
-    offset = start + missed.predict(matrix, "")[0]
+    offset = start = link("chance", compared.expected)
+    # What the baseline misses among these rows, in either arm: without it, it would be noise of the effects. Among rows
+    # that marketing picked it misses something else.
+    for side in (compared.is_believed, ~compared.is_believed):
+        learned = rows & side
+        if not learned.any():
+            continue
+        count = int(learned.sum())
+        missed = fit_slopes(
+            matrix[learned],
+            start[learned],
+            examples.outcome[learned],
+            np.ones(count),
+            np.full(count, ""),
+            blocks,
+            has_own_slopes=False,
+        )
+        offset = np.where(side, start + missed.predict_mean(matrix, ""), offset)
     contrast = examples.is_exposed - compared.propensity
-    learned = (offset[rows], examples.outcome[rows], contrast[rows], examples.event_types[rows].astype(str))
-    return offset, fit_slopes(matrix[rows], *learned, blocks), fit_slopes(matrix[rows][:, :0], *learned, ())
+    known = (offset[rows], examples.outcome[rows], contrast[rows], examples.event_types[rows].astype(str))
+    doubted = ~compared.is_believed[rows]
+    return (
+        offset,
+        fit_slopes(matrix[rows], *known, blocks, is_doubted=doubted),
+        fit_slopes(matrix[rows][:, :0], *known, (), is_doubted=doubted),
+    )
 
 
 def predict_groups(slopes: GroupedSlopes, matrix: np.ndarray, types: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
