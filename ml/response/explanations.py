@@ -1,7 +1,7 @@
 """Why a user's chance is what it is: what each feature adds to it, and the largest three in words.
 
 boosted, monotone  SHAP values of the trees (Lundberg et al. 2018), computed by CatBoost
-linear             coefficient times deviation from the mean user, which is the SHAP value of a linear model
+linear, shrunken   coefficient times deviation from the mean user, which is the SHAP value of a linear model
 forest             change of the mean along the path of each tree, by the feature that was asked (Saabas 2014)
 constant           nothing: everybody is told the same
 """
@@ -14,6 +14,7 @@ import pandas as pd
 from ml.response.encoding import MISSING, FeatureEncoder, as_words, is_numeric
 from ml.response.forest import ForestLearner
 from ml.response.learners import BoostedLearner, FeatureLearner, Learner, LinearLearner
+from ml.response.shrunken import ShrunkenLearner
 
 REASONS = 3
 # Below this a feature adds nothing worth a word (on the scale of the log odds).
@@ -36,6 +37,8 @@ def contributions(learner: Learner, frame: pd.DataFrame) -> tuple[list[str], np.
             if ours:
                 parts[:, position] -= learner.coefficients_[ours].mean()
         return names, parts
+    if isinstance(learner, ShrunkenLearner):
+        return _by_feature(learner.summary_.encoder_, learner.summary_.parts(frame, learner.slopes_))
     if isinstance(learner, ForestLearner):
         return _by_feature(learner.encoder_, learner.path_changes(frame))
     return [], np.zeros((len(frame), 0))

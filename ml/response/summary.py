@@ -123,6 +123,24 @@ class FeatureSummary:
         values = base.of_own + self._contribution(event_features, base.beside, base.own)
         return SharedColumns(base.shared, base.own, self._scaled(values, base.own))
 
+    def parts(self, frame: pd.DataFrame, slopes: np.ndarray) -> np.ndarray:
+        """Return what moves `to_matrix(frame) @ slopes` by columns of the encoding, (rows, encoded columns).
+
+        What a column of the summary adds stands whole at the member that moved it most: split among all that say the
+        same it would look like many small reasons.
+        """
+        matrix = self.encoder_.to_matrix(frame)
+        parts = np.zeros_like(matrix)
+        rows = np.arange(len(matrix))
+        for column, added in enumerate(self.to_matrix(frame).T * slopes[:, np.newaxis]):
+            end = self.starts_[column + 1] if column + 1 < len(self.starts_) else len(self.members_)
+            group = slice(self.starts_[column], end)
+            members, factors = self.members_[group], self.signs_[group] / self.deviations_[self.members_[group]]
+            moved = (matrix[:, members] - self.means_[members]) * factors * slopes[column]
+            strongest = members[np.argmax(moved * np.sign(added)[:, np.newaxis], axis=1)]
+            parts[rows, strongest] += added
+        return parts
+
     def column_names(self) -> list[str]:
         """Return the names of the columns: that of the feature, or of the first of a group and how many more."""
         names = self.encoder_.column_names()

@@ -7,6 +7,7 @@ import pytest
 from ml.response.explanations import contributions, importance_by_feature, reasons_in_words
 from ml.response.forest import ForestLearner
 from ml.response.learners import BoostedLearner, Learner, LinearLearner
+from ml.response.shrunken import ShrunkenLearner
 
 ROWS = 2000
 
@@ -26,7 +27,10 @@ def world() -> tuple[pd.DataFrame, np.ndarray]:
     return frame, (draw.random(ROWS) < 1 / (1 + np.exp(-score))).astype(float)
 
 
-@pytest.mark.parametrize("learner", [LinearLearner("chance"), BoostedLearner("chance"), ForestLearner("chance")])
+@pytest.mark.parametrize(
+    "learner",
+    [LinearLearner("chance"), ShrunkenLearner("chance"), BoostedLearner("chance"), ForestLearner("chance")],
+)
 def test_silence_is_the_reason(learner: Learner, world: tuple[pd.DataFrame, np.ndarray]) -> None:
     frame, outcome = world
     learner.fit(frame, outcome)
@@ -43,15 +47,28 @@ def test_silence_is_the_reason(learner: Learner, world: tuple[pd.DataFrame, np.n
     assert alone == text
 
 
-def test_parts_of_a_forest_and_of_boosting_add_up_to_the_prediction(world: tuple[pd.DataFrame, np.ndarray]) -> None:
+def test_parts_of_a_forest_of_boosting_and_of_a_shrunken_learner_add_up_to_the_prediction(
+    world: tuple[pd.DataFrame, np.ndarray],
+) -> None:
     frame, outcome = world
     forest = ForestLearner("chance").fit(frame, outcome)
     rest = forest.predict(frame) - contributions(forest, frame)[1].sum(axis=1)
     assert np.ptp(rest) < 1e-9
     boosted = BoostedLearner("chance").fit(frame, outcome)
+    # Features that move together are one column of the shrunken learner, which is cut at four deviations.
+    alike = frame.assign(days_again=frame["days_since_last_activity"] + np.arange(ROWS) % 3)
+    alike.loc[0, ["days_since_last_activity", "days_again"]] = 5000.0
+    shrunken = ShrunkenLearner("chance").fit(alike, outcome)
     chance = boosted.predict(frame)
     rest = np.log(chance / (1 - chance)) - contributions(boosted, frame)[1].sum(axis=1)
     assert np.ptp(rest) < 1e-3
+    score = shrunken.summary_.to_matrix(alike) @ shrunken.slopes_
+    names, parts = contributions(shrunken, alike)
+    np.testing.assert_allclose(parts.sum(axis=1), score, atol=1e-9)
+    # What both say is said once, by the one of them that is further from what is usual.
+    silence = parts[:, [names.index("days_since_last_activity"), names.index("days_again")]]
+    assert (np.count_nonzero(silence, axis=1) <= 1).all()
+    assert (np.abs(silence).max(axis=0) > 1).all()
 
 
 def test_a_constant_has_no_reason_and_gaps_are_said(world: tuple[pd.DataFrame, np.ndarray]) -> None:
