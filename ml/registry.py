@@ -142,8 +142,7 @@ class ModelRegistry:
             )
             if promote:
                 self._promote(connection, stored)
-        if promote:
-            self._mirror_alias(model_name)
+        self._mirror_aliases(model_name)
         return self._known(model_name, version)
 
     def champion(self, model_name: str, as_of_date: date) -> ModelVersion | None:
@@ -201,7 +200,7 @@ class ModelRegistry:
                     "update predictions.model_versions set status = %s where model_name = %s and version = %s",
                     (status, model_name, version),
                 )
-        self._mirror_alias(model_name)
+        self._mirror_aliases(model_name)
         return self._known(model_name, rows[1][0])
 
     def _path(self, sha256: str) -> Path:
@@ -292,16 +291,27 @@ class ModelRegistry:
         )
         return str(run.info.run_id)
 
-    def _mirror_alias(self, model_name: str) -> None:
-        """Let MLflow's alias `champion` point at the version that the warehouse says is in charge."""
-        champion = self._one("model_name = %s and status = 'champion'", (model_name,))
-        if not self._tracking_uri or champion is None or champion.run_id is None:
+    def _mirror_aliases(self, model_name: str) -> None:
+        """Let MLflow's aliases point at the versions that the warehouse calls so.
+
+        `champion` is in charge; `challenger` is the newest that is not, where the one in charge is no newer than it.
+        """
+        if not self._tracking_uri:
             return
-        name = self._registered_name(model_name)
-        client = self._client()
-        found = client.search_model_versions(f"name = '{name}' and run_id = '{champion.run_id}'")
-        for version in found[:1]:
-            client.set_registered_model_alias(name, "champion", version.version)
+        champion = self._one("model_name = %s and status = 'champion'", (model_name,))
+        challenger = self._one("model_name = %s and status = 'challenger'", (model_name,))
+        if champion is not None and challenger is not None and challenger.as_of_date < champion.as_of_date:
+            challenger = None
+        aliases = {"champion": champion, "challenger": challenger}
+        if not any(version is not None and version.run_id for version in aliases.values()):
+            return
+        name, client = self._registered_name(model_name), self._client()
+        for alias, version in aliases.items():
+            if version is None or version.run_id is None:
+                client.delete_registered_model_alias(name, alias)
+                continue
+            for found in client.search_model_versions(f"name = '{name}' and run_id = '{version.run_id}'")[:1]:
+                client.set_registered_model_alias(name, alias, found.version)
 
 
 def _flatten(value: Any, path: str, members: dict[str, bytes]) -> Any:

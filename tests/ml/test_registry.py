@@ -109,12 +109,22 @@ def test_mlflow_holds_the_run_the_version_and_the_alias(warehouse: Warehouse, tm
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     registry = ModelRegistry(warehouse, tmp_path / "models", uri)
     first = save(registry, date(2018, 1, 2), 1.0)
-    save(registry, date(2018, 1, 9), 2.0)
-    registry.roll_back("scoring")
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient(tracking_uri=uri, registry_uri=uri)
     name = next(iter(client.search_registered_models())).name
+
+    def aliases() -> dict[str, str]:
+        versions = client.get_registered_model(name).aliases
+        return {alias: client.get_model_version(name, version).tags["version"] for alias, version in versions.items()}
+
+    assert aliases() == {"champion": first.version}
+    lost = save(registry, date(2018, 1, 8), 3.0, promote=False)
+    assert aliases() == {"champion": first.version, "challenger": lost.version}
+    second = save(registry, date(2018, 1, 9), 2.0)
+    assert aliases() == {"champion": second.version}
+    registry.roll_back("scoring")
+    assert aliases() == {"champion": first.version, "challenger": second.version}
     assert name.endswith(".scoring")
     champion = client.get_model_version_by_alias(name, "champion")
     assert champion.tags["sha256"] == first.sha256

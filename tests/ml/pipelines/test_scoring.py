@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ml.pipelines import rollback
 from ml.pipelines.matrix import matrix_values, predict_users, response_matrix
 from ml.pipelines.model import load_champion, open_registry
 from ml.pipelines.pictures import pictures_folder
@@ -251,6 +252,25 @@ def test_a_changed_model_file_falls_back_to_the_version_before_and_says_so(house
     assert version.version == first.details["version"]
     assert "was changed" in messages[0]
     assert roll_back_model(house.settings).version == first.details["version"]
+
+
+def test_one_command_rolls_back_and_says_so(
+    house: House, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    house.fill(exposures=0)
+    first = train_models(DAY, house.settings)
+    monkeypatch.setattr("sys.argv", ["rollback"])
+    monkeypatch.setattr("ml.pipelines.rollback.load_settings", lambda: house.settings)
+    assert rollback.main() == 1
+    assert "no earlier version" in capsys.readouterr().err
+    registry = open_registry(house.warehouse, house.settings)
+    state = registry.load(registry.champion("scoring", DAY))
+    registry.save("scoring", {**state, "note": "x"}, as_of_date=DAY, parameters={}, metrics={}, promote=True)
+    assert rollback.main() == 0
+    assert f"Version {first.details['version']} of {DAY} is in charge again" in capsys.readouterr().out
+    score_users(DAY, house.settings)
+    scored = house.warehouse.read_frame("select distinct model_version from predictions.user_scores")["model_version"]
+    assert scored.tolist() == [first.details["version"]]
 
 
 def test_cold_start_scores_users_without_any_exposure(house: House) -> None:
