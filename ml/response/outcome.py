@@ -232,11 +232,14 @@ class OutcomeModel:
         report = self.baseline_.report
         measure = chance_metrics if self.kind == "chance" else amount_metrics
         metrics = measure(report["outcome"].to_numpy(), report["prediction"].to_numpy(), report["weight"].to_numpy())
+        compared = {} if self.uplift_.comparison is None else self.uplift_.comparison.metrics()
         return {
             "examples": float(len(examples)),
             "exposed_examples": float(examples.is_exposed.sum()),
             "randomised_examples": float(examples.is_randomised.sum()),
             **metrics,
+            **({} if self.baseline_.comparison is None else self.baseline_.comparison.metrics()),
+            **{f"uplift_{name}": figure for name, figure in compared.items()},
             **{f"uplift_{name}": figure for name, figure in self.uplift_.metrics.items()},
         }
 

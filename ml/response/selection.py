@@ -1,6 +1,7 @@
 """Choosing a model by later exposures of other users; of equals the simplest is taken."""
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from ml.response.learners import SMALLEST_CHANCE, Kind
 FOLDS = 4
 # Whether something is better than nothing is asked in one direction.
 _ONE_SIDED_95 = 1.644854
+_TWO_SIDED_95 = 1.959964
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Comparison:
     Attributes:
         chosen: name of the candidate taken.
         losses: mean loss of each candidate.
-        differences: mean loss minus that of the best candidate.
+        differences: mean loss minus that of the best candidate (of effects: of the one to be beaten).
         standard_errors: standard error of that difference, rows of a user taken together.
     """
 
@@ -43,6 +45,17 @@ class Comparison:
     losses: Mapping[str, float]
     differences: Mapping[str, float]
     standard_errors: Mapping[str, float]
+
+    def metrics(self) -> dict[str, float]:
+        """Loss of each candidate, and its difference with the ends of a 95 % interval where there is one."""
+        figures = {f"candidate_loss/{name}": loss for name, loss in self.losses.items()}
+        for name, difference in self.differences.items():
+            half = _TWO_SIDED_95 * self.standard_errors[name]
+            if math.isfinite(half):
+                figures[f"candidate_difference/{name}"] = difference
+                figures[f"candidate_difference_low/{name}"] = difference - half
+                figures[f"candidate_difference_high/{name}"] = difference + half
+        return figures
 
 
 def user_folds(user_ids: np.ndarray, seed: int, count: int = FOLDS) -> np.ndarray:

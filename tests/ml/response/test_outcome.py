@@ -45,6 +45,54 @@ def test_chance_without_an_event_is_that_of_the_world(world: World, model: Retur
     assert model.metrics_["expected_calibration_error"] < 0.05
 
 
+def test_the_metrics_say_how_each_candidate_did_and_how_sure_that_is(model: ReturnModel) -> None:
+    figures, chosen = model.metrics_, model.baseline_.learner.name
+    worse = {name: figures[f"candidate_difference/{name}"] for name in ("constant", "linear", "forest", chosen)}
+    assert figures["candidate_difference_low/constant"] > 0
+    assert min(worse.values()) >= 0
+    for name, difference in worse.items():
+        low, high = (figures[f"candidate_difference_{end}/{name}"] for end in ("low", "high"))
+        assert low <= difference <= high
+        best = figures[f"candidate_loss/{chosen}"] - worse[chosen]
+        assert figures[f"candidate_loss/{name}"] - difference == pytest.approx(best, abs=1e-9)
+    # Of effects all are held against the one to be beaten.
+    assert figures["uplift_candidate_difference/slopes"] == 0
+    assert figures["uplift_candidate_difference/none"] > 0
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.002])
+def test_returns_that_are_rare_keep_their_chance(rate: float) -> None:
+    """One in a hundred is learned from as it is; forty returns among four parts are too few to tell users apart by."""
+    rows = 20_000
+    draw = np.random.default_rng(2)
+    world = make_world(rows, seed=4, effect=0.0, share_exposed=0.1)
+    habit = world.examples.features["habit"].to_numpy()
+    chance = np.minimum(np.exp(1.2 * habit), 20.0)
+    chance *= rate / chance.mean()
+    model = ReturnModel().fit(replace(world.examples, outcome=(draw.random(rows) < chance).astype(float)))
+    said = model.predict_baseline(world.examples.features)
+    assert said.mean() == pytest.approx(rate, rel=0.35)
+    if rate == 0.01:
+        assert model.metrics_["expected_calibration_error"] < 0.01
+        assert model.metrics_["average_precision"] > 2 * rate
+        assert np.corrcoef(said, chance)[0, 1] > 0.7
+    else:
+        assert np.ptp(said) == 0
+        assert any("one figure for everybody" in message for message in model.messages_)
+
+
+def test_a_user_without_any_history_gets_the_chance_of_a_usual_one(world: World, model: ReturnModel) -> None:
+    features, towards = world.examples.features, world.examples.event_features
+    empty = features[:2].assign(habit=np.nan, spirit=np.nan, noise=np.nan, country=None)
+    told = model.predict(empty, towards[:2] * np.nan, "bonus")
+    everybody = model.predict(features, towards, "bonus")
+    assert told.without_event[0] == told.without_event[1]
+    low, high = np.quantile(everybody.without_event, [0.2, 0.8])
+    assert low < told.without_event[0] < high
+    assert told.uplift[0] == pytest.approx(everybody.uplift.mean(), abs=0.05)
+    assert told.uplift_low[0] <= told.uplift[0] <= told.uplift_high[0]
+
+
 def test_what_is_expected_of_a_user_is_not_learned_from_the_user(world: World, model: ReturnModel) -> None:
     examples = world.examples.take(np.arange(2_000))
     user = str(examples.user_ids[0])
