@@ -67,7 +67,7 @@ def test_a_column_the_contract_gained_is_added(warehouse: Warehouse) -> None:
 
 @pytest.mark.parametrize("role", ["rekindle_marketing", "rekindle_bi"])
 def test_readers_read_marketing_and_nothing_personal(warehouse: Warehouse, role: str) -> None:
-    for relation in ("marketing.targets", "marketing.event_effects"):
+    for relation in ("marketing.targets", "marketing.event_effects", "marketing.event_effect_details"):
         with warehouse.transaction() as connection:
             connection.execute(f"set local role {role}")
             connection.execute(f"select * from {relation}")

@@ -125,6 +125,31 @@ def test_every_type_gets_the_evidence_it_has(built: Warehouse, settings: Setting
     assert (rows[rows["outcome"] == "return"]["p_value_adjusted"].dropna() >= 0).all()
 
 
+def test_marketing_reads_effects_by_segment_by_channel_and_of_each_event(built: Warehouse, settings: Settings) -> None:
+    effects.measure_effects(AS_OF, settings)
+    assert built.read_frame("select * from marketing.event_effects").empty
+    built.execute("insert into marketing.publications (as_of_date, targets, sha256) values (%s, 0, '')", (AS_OF,))
+    written = _written(built)
+    types = built.read_frame("select * from marketing.event_effects")
+    assert sorted(types["event_type"]) == ["type chance", "type choice", "type tiny"]
+    assert set(types["segment"]) == {"all"}
+    choice = types[types["event_type"] == "type choice"].iloc[0]
+    cell = _cell(written, scope="event_type", event_type="type choice", outcome="return")
+    assert choice["e_value"] == json.loads(cell["diagnostics"])["e_value"] > 1
+    assert choice["e_value_of_interval"] == 1
+    details = built.read_frame("select * from marketing.event_effect_details order by scope, event_type, channel")
+    assert not details.duplicated(["scope", "event_type", "channel", "event_id"]).any()
+    for scope, name in (("channel", "email"), ("event", "chance")):
+        mine = details[(details["scope"] == scope) & (details["event_type"] == "type chance")].iloc[0]
+        assert mine["channel" if scope == "channel" else "event_id"] == name
+        for outcome, column in (("return", "effect"), ("conversion", "conversion_effect")):
+            wanted = _cell(written, scope=scope, event_type="type chance", outcome=outcome)
+            assert mine[column] == pytest.approx(wanted["effect"])
+        money = _cell(written, scope=scope, event_type="type chance", outcome="revenue")
+        assert (mine["roi_low"], mine["roi_high"]) == (money["roi_low"], money["roi_high"])
+        assert mine["roi_low"] < mine["roi"] < mine["roi_high"]
+
+
 def test_money_is_measured_only_where_its_windows_are_closed(
     built: Warehouse, settings: Settings, examples: pd.DataFrame
 ) -> None:
