@@ -4,7 +4,7 @@ Every relation `features.feat_user_<topic>` is found in the catalogue and joined
 YAML, no Python.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import numpy as np
@@ -134,12 +134,14 @@ class TrainingRows:
         features: user features from before the moment, same rows.
         event_features: features towards the type of the event, same rows.
         left_out: moments that were known but not read.
+        returned: every moment with a return, where `keys` hold only some of the moments; None where they hold all.
     """
 
     keys: pd.DataFrame
     features: pd.DataFrame
     event_features: pd.DataFrame
     left_out: int = 0
+    returned: "TrainingRows | None" = None
 
     def returns(self) -> Examples:
         """Every moment, with 1 where the user returned within the window."""
@@ -147,19 +149,21 @@ class TrainingRows:
 
     def conversions(self) -> Examples:
         """Moments with a return whose conversion window has closed, with 1 where the user paid."""
-        return self._examples(self._returned(), "has_converted")
+        return self._after_a_return("has_converted")
 
     def revenues(self) -> Examples:
         """Moments with a return and a payment, with the payments within the value horizon (not below 0)."""
-        return self._examples(self._returned() & _truth(self.keys["has_converted"]), "revenue_amount")
+        return self._after_a_return("revenue_amount", only_payers=True)
 
     def worths(self) -> Examples:
         """Moments with a return whose conversion window has closed, with the payments after it; 0 without one."""
-        return self._examples(self._returned(), "revenue_amount")
+        return self._after_a_return("revenue_amount")
 
-    def _returned(self) -> np.ndarray:
-        known = _truth(self.keys["is_conversion_known"]) & self.keys["has_converted"].notna().to_numpy()
-        return known & _truth(self.keys["has_returned"])
+    def _after_a_return(self, outcome: str, *, only_payers: bool = False) -> Examples:
+        rows = self.returned or self
+        kept = _truth(rows.keys["has_returned"]) & _truth(rows.keys["is_conversion_known"])
+        kept &= rows.keys["has_converted"].notna().to_numpy()
+        return rows._examples(kept & _truth(rows.keys["has_converted"]) if only_payers else kept, outcome)
 
     def _examples(self, rows: np.ndarray, outcome: str) -> Examples:
         keys = self.keys[rows].reset_index(drop=True)
@@ -184,6 +188,7 @@ def read_training_rows(
     most: int | None = None,
     only_events: bool = False,
     with_features: bool = True,
+    with_every_return: bool = False,
 ) -> TrainingRows:
     """Read past moments of inactive users whose return window had closed by `as_of_date`, with their features.
 
@@ -194,13 +199,33 @@ def read_training_rows(
             all, then others drawn by a hash of their id; None = all.
         only_events: leave out moments that belong to no event.
         with_features: join the features; without them both frames of features have no columns.
+        with_every_return: where some are left out, read those with a return all the same, for what comes after one:
+            few return, and fewer pay.
     """
+    rows = _read_rows(warehouse, as_of_date, most, only_events, with_features, only_returned=False)
+    if not (with_every_return and rows.left_out):
+        return rows
+    return replace(
+        rows, returned=_read_rows(warehouse, as_of_date, most, only_events, with_features, only_returned=True)
+    )
+
+
+def _read_rows(
+    warehouse: Warehouse,
+    as_of_date: date,
+    most: int | None,
+    only_events: bool,
+    with_features: bool,
+    *,
+    only_returned: bool,
+) -> TrainingRows:
     catalogue = FeatureCatalogue.read(warehouse) if with_features else FeatureCatalogue({}, {}, {})
     selected, joined = catalogue.joins("examples", with_event_features=True)
     drawn = "" if most is None else _DRAWN
     frame = warehouse.read_frame(
         "with known as (select *, count(*) over () as known_count from features.training_examples"
         " where is_inactive and return_known_at <= %(as_of_date)s and has_returned is not null"
+        " and (has_returned or not %(only_returned)s)"
         f" and (not %(only_events)s or (event_id is not null and event_type is not null)){drawn})"
         " select examples.example_id, examples.user_id, examples.event_id, examples.event_type, examples.channel,"
         " examples.arm, examples.assignment_probability, examples.as_of_date, examples.has_returned,"
@@ -208,7 +233,7 @@ def read_training_rows(
         " coalesce(examples.conversion_known_at <= %(as_of_date)s, false) as is_conversion_known, examples.known_count"
         f"{selected} from known as examples {joined}"
         ' order by examples.example_id collate "C"',
-        {"as_of_date": as_of_date, "most": most, "only_events": only_events},
+        {"as_of_date": as_of_date, "most": most, "only_events": only_events, "only_returned": only_returned},
     )
     left_out = int(frame["known_count"].iloc[0]) - len(frame) if len(frame) else 0
     features = {*catalogue.user_names, *catalogue.event_names, "known_count"}

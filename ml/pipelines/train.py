@@ -84,10 +84,11 @@ def train_models(as_of_date: date, settings: Settings) -> StageReport:
             f"{settings.retrain_after_days} days."
         )
         return StageReport("train_models", as_of_date, 0, (sentence,), {"version": champion.version})
-    rows = read_training_rows(warehouse, as_of_date, most=MOST_EXAMPLES)
+    rows = read_training_rows(warehouse, as_of_date, most=MOST_EXAMPLES, with_every_return=True)
     if rows.left_out:
         messages.append(
-            f"{len(rows.keys)} examples were learned from, all randomised ones first; {rows.left_out} were left out."
+            f"{len(rows.keys)} examples were learned from, all randomised ones first; {rows.left_out} were left out, "
+            "except for what came after a return."
         )
     model, metrics, sentences = fit_scoring_model(warehouse, as_of_date, rows, settings, previous=incumbent)
     promote = True

@@ -60,6 +60,25 @@ def test_a_part_of_the_examples_holds_the_newest_randomised_ones(house: House) -
     assert len(some) == 9
 
 
+def test_what_comes_after_a_return_is_learned_from_every_return(house: House) -> None:
+    house.fill(exposures=300)
+    whole = read_training_rows(house.warehouse, DAY)
+    most = int(whole.keys["has_returned"].sum())
+    part = read_training_rows(house.warehouse, DAY, most=most, with_every_return=True)
+
+    assert len(part.returns()) == most < len(whole.returns())
+    for some, every in (
+        (part.conversions(), whole.conversions()),
+        (part.revenues(), whole.revenues()),
+        (part.worths(), whole.worths()),
+    ):
+        assert len(every) > 0
+        assert list(some.user_ids) == list(every.user_ids)
+        assert some.outcome == pytest.approx(every.outcome)
+        pd.testing.assert_frame_equal(some.features, every.features)
+    assert len(read_training_rows(house.warehouse, DAY, most=most).conversions()) < len(whole.conversions())
+
+
 def test_a_chain_writes_scores_for_every_inactive_user(house: House) -> None:
     house.fill()
     trained = train_models(DAY, house.settings)
