@@ -24,6 +24,40 @@
 {%- endmacro %}
 
 
+{#-
+    Which landings the table being built has taken up, written down before its rows are read in the same transaction: a
+    landing that ends in between is then looked at twice, never left out.
+-#}
+{% macro remember_landings() -%}
+    {%- if should_full_refresh() %}
+    delete from {{ ref("int_built_dates") }}
+    where relation_name = '{{ this.identifier }}';
+    {%- endif %}
+
+    insert into {{ ref("int_built_dates") }} (relation_name, landing_id, is_for_everybody, as_of_date)
+    select
+        '{{ this.identifier }}',
+        max(landing_id),
+        true,
+        {{ as_of_date() }}
+    from {{ source("audit", "landings") }}
+    on conflict (relation_name, as_of_date) do update
+    set landing_id = excluded.landing_id;
+{%- endmacro %}
+
+
+{#- Rows that landed after what the table being built has taken up, as a condition; those without a number are always new. -#}
+{% macro has_landed_since(landing_column="landing_id") -%}
+    {%- set question -%}
+        select coalesce(max(landing_id), -1)
+        from {{ ref("int_built_dates") }}
+        where relation_name = '{{ this.identifier }}'
+    {%- endset -%}
+    {%- set newest = run_query(question).columns[0].values()[0] if execute else -1 -%}
+    ({{ landing_column }} is null or {{ landing_column }} > {{ newest }})
+{%- endmacro %}
+
+
 {#- The newest change of fct_user_days that the table being built holds already. -#}
 {% macro change_number_seen() -%}
     {%- set question -%}
@@ -85,7 +119,7 @@
 {#- The first day of the year after the newest one in the table being built, as a SQL date. -#}
 {% macro first_year_not_in(years) -%}
     {%- set question -%}
-        select coalesce(max(cast(extract(year from year_date) as integer)) + 1, 1) from {{ years }}
+        select coalesce(cast(extract(year from max(year_date)) as integer) + 1, 1) from {{ years }}
     {%- endset -%}
     {%- set year = run_query(question).columns[0].values()[0] if execute else 1 -%}
     cast('{{ "%04d" | format(year | int) }}-01-01' as date)
@@ -121,19 +155,42 @@
 
 {#-
     Incremental strategy `replace_range`: the dates from the first to the last one that were computed again are
-    replaced as a whole. The model's `unique_key` is its date column.
+    replaced: what is no longer there goes, and of the rest what is not as it was. The model's `unique_key` ends with its
+    date column.
 -#}
 {% macro get_incremental_replace_range_sql(arg_dict) -%}
     {%- set target = arg_dict["target_relation"] -%}
     {%- set source = arg_dict["temp_relation"] -%}
-    {%- set columns = get_quoted_csv(arg_dict["dest_columns"] | map(attribute="name")) -%}
-    {%- set day = arg_dict["unique_key"] %}
+    {%- set names = arg_dict["dest_columns"] | map(attribute="name") | list -%}
+    {%- set key = arg_dict["unique_key"] -%}
+    {%- set day = key[-1] -%}
+    {%- set values = names | reject("in", key) | list %}
 
-    delete from {{ target }}
-    where {{ day }} between (select min({{ day }}) from {{ source }}) and (select max({{ day }}) from {{ source }});
+    delete from {{ target }} as known
+    where
+        known.{{ day }} between (select min({{ day }}) from {{ source }}) and (select max({{ day }}) from {{ source }})
+        and not exists (
+            select 1
+            from {{ source }} as computed
+            where
+                {%- for name in key %}
+                known.{{ name }} = computed.{{ name }} and
+                {%- endfor %}
+                ({% for name in values %}known.{{ name }}{{ ", " if not loop.last }}{% endfor %})
+                is not distinct from ({% for name in values %}computed.{{ name }}{{ ", " if not loop.last }}{% endfor %})
+        );
 
-    insert into {{ target }} ({{ columns }})
-    select {{ columns }} from {{ source }};
+    insert into {{ target }} ({{ names | join(", ") }})
+    select {{ names | join(", ") }}
+    from {{ source }} as computed
+    where not exists (
+        select 1
+        from {{ target }} as known
+        where
+            {%- for name in key %}
+            known.{{ name }} = computed.{{ name }}{{ " and" if not loop.last }}
+            {%- endfor %}
+    );
 {%- endmacro %}
 
 
@@ -178,31 +235,24 @@
 
 
 {#-
-    Incremental strategy `replace_changes`: of all rows from the first date on that was computed again, those that are no
-    longer as they were are replaced; the others stay, with the change_number of the run that changed them last. The
-    model's `unique_key` ends with its date column.
+    Incremental strategy `replace_changes`: rows that are no longer as they were are replaced by those computed; the
+    others stay, with the change_number of the run that changed them last.
 -#}
 {% macro get_incremental_replace_changes_sql(arg_dict) -%}
     {%- set target = arg_dict["target_relation"] -%}
     {%- set source = arg_dict["temp_relation"] -%}
     {%- set names = arg_dict["dest_columns"] | map(attribute="name") | list -%}
     {%- set key = arg_dict["unique_key"] -%}
-    {%- set day = key[-1] -%}
     {%- set values = names | reject("in", key + ["change_number"]) | list %}
 
     delete from {{ target }} as known
+    using {{ source }} as computed
     where
-        known.{{ day }} >= {{ first_date_to_redo(day, setting("late_arrival_days")) }}
-        and not exists (
-            select 1
-            from {{ source }} as computed
-            where
-                {%- for name in key %}
-                known.{{ name }} = computed.{{ name }} and
-                {%- endfor %}
-                ({% for name in values %}known.{{ name }}{{ ", " if not loop.last }}{% endfor %})
-                is not distinct from ({% for name in values %}computed.{{ name }}{{ ", " if not loop.last }}{% endfor %})
-        );
+        {%- for name in key %}
+        known.{{ name }} = computed.{{ name }} and
+        {%- endfor %}
+        ({% for name in values %}known.{{ name }}{{ ", " if not loop.last }}{% endfor %})
+        is distinct from ({% for name in values %}computed.{{ name }}{{ ", " if not loop.last }}{% endfor %});
 
     insert into {{ target }} ({{ names | join(", ") }})
     select {{ names | join(", ") }}
@@ -215,4 +265,24 @@
             known.{{ name }} = computed.{{ name }}{{ " and" if not loop.last }}
             {%- endfor %}
     );
+{%- endmacro %}
+
+
+{#-
+    Incremental strategy `replace_of_users`: of the users that were computed, what lies on or after the first date that
+    was computed is replaced. The model's `unique_key` is its date column.
+-#}
+{% macro get_incremental_replace_of_users_sql(arg_dict) -%}
+    {%- set target = arg_dict["target_relation"] -%}
+    {%- set source = arg_dict["temp_relation"] -%}
+    {%- set columns = get_quoted_csv(arg_dict["dest_columns"] | map(attribute="name")) -%}
+    {%- set day = arg_dict["unique_key"] %}
+
+    delete from {{ target }}
+    where
+        user_id in (select computed.user_id from {{ source }} as computed)
+        and {{ day }} >= (select min(computed.{{ day }}) from {{ source }} as computed);
+
+    insert into {{ target }} ({{ columns }})
+    select {{ columns }} from {{ source }};
 {%- endmacro %}

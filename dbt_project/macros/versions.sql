@@ -68,22 +68,45 @@
 
 
 {#-
-    The pairs of user and date a run computes. At as_of_date: everybody, or, where there is a run before, only whom
-    `changed_users` (a relation with a column user_id) names. Beside them the dates training examples refer to, where
-    there is a run before only those that late rows may still change.
+    Keeps the users a query (the body of the call) names in a list of this session, `<model>__changed_users`, and counts
+    them: Postgres guesses them ten times too many, and would read all users of every table for the few that changed.
 -#}
-{% macro due_user_dates(run_before=none, changed_users="changed_users") -%}
+{% macro keep_changed_users() -%}
+    {%- if execute -%}
+        {%- set name = this.identifier ~ "__changed_users" -%}
+        {%- do run_query("drop table if exists " ~ name) -%}
+        {%- do run_query("create temporary table " ~ name ~ " as " ~ caller()) -%}
+        {%- do run_query("analyze " ~ name) -%}
+    {%- endif -%}
+{%- endmacro %}
+
+
+{#-
+    The pairs of user and date a run computes. At as_of_date: everybody, or, where there is a run before, only whom
+    `keep_changed_users` kept. Beside them the dates training examples refer to, where there is a run before only those
+    that late rows may still change.
+-#}
+{% macro due_user_dates(run_before=none) -%}
     select
         users.user_id,
 
         {{ as_of_date() }} as as_of_date
 
-    from {{ ref("dim_users") }} as users
     {%- if run_before %}
-    inner join {{ changed_users }}
-        on users.user_id = {{ changed_users }}.user_id
-    {%- endif %}
+    from {{ this.identifier }}__changed_users as users
+    -- To look for the few who are still to come is cheaper than to look up everybody else.
+    where
+        not exists (
+            select 1
+            from {{ ref("dim_users") }} as users_to_come
+            where
+                users_to_come.user_id = users.user_id
+                and users_to_come.registered_at >= {{ as_of_at() }}
+        )
+    {%- else %}
+    from {{ ref("dim_users") }} as users
     where users.registered_at < {{ as_of_at() }}
+    {%- endif %}
     union all
     select distinct
         examples.user_id,
@@ -99,10 +122,13 @@
 {%- endmacro %}
 
 
-{#- Days of users that are new or other than at the run before, as a condition on rows of fct_user_days. -#}
+{#-
+    Days of users that are new or other than at the run before, as a condition on rows of fct_user_days. What was to come
+    at the run before may have been counted already: in a backfill all days have landed.
+-#}
 {% macro is_changed_day(run_before) -%}
     {{ is_open("activity_date", run_before) }}
-    and change_number > {{ run_before["change_number"] }}
+    and (change_number > {{ run_before["change_number"] }} or activity_date >= {{ run_before["as_of_date"] }})
 {%- endmacro %}
 
 
@@ -208,11 +234,6 @@
 
 {#- Writes down, in the transaction that wrote the versions, which dates the table may now be read for. -#}
 {% macro remember_built_dates() -%}
-    {%- if should_full_refresh() %}
-    delete from {{ ref("int_built_dates") }}
-    where relation_name = '{{ this.identifier }}';
-    {%- endif %}
-
     {{ remember_run() }}
 
     insert into {{ ref("int_built_dates") }} (relation_name, is_for_everybody, as_of_date)
@@ -267,7 +288,7 @@
         known.{{ name }},
         {%- endfor %}
         differences.valid_until_date,
-        least(known.valid_until_date, differences.next_date)
+        least(differences.known_until_date, differences.next_date)
     from {{ differences }} as differences
     inner join {{ target }} as known
         on
@@ -275,7 +296,7 @@
             differences.{{ name }} = known.{{ name }} and
             {%- endfor %}
             differences.known_from_date = known.valid_from_date
-    where differences.valid_until_date < least(known.valid_until_date, differences.next_date);
+    where differences.valid_until_date < least(differences.known_until_date, differences.next_date);
 
     delete from {{ target }} as known
     using {{ differences }} as differences
@@ -283,7 +304,8 @@
         {%- for name in key %}
         known.{{ name }} = differences.{{ name }} and
         {%- endfor %}
-        known.valid_from_date = differences.valid_from_date;
+        known.valid_from_date = differences.valid_from_date
+        and differences.known_from_date = differences.valid_from_date;
 
     update {{ target }} as known
     set valid_until_date = ended.valid_until_date

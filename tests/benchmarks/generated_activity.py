@@ -20,6 +20,8 @@ KINDS = ("view", "click", "search", "share", "purchase")
 CATEGORIES = 40
 ITEMS = 1000
 EVENT_EVERY_DAYS = 28
+# What landings write down of themselves; history is the first one, a new day the second.
+LANDED = "'{number}' as _batch_id, {number} as _landing_id"
 # Of a new day every fiftieth row happened days before.
 LATE_SHARE = 50
 LATE_DAYS = 6
@@ -55,7 +57,7 @@ user_id, happened_at as started_at, pick(number, 11, 3600) as duration_seconds,
 case pick(number, 12, 1 + pick(user_number, 13, 3)) when 0 then 'mobile' when 1 then 'desktop' else 'tablet' end
     as device_type,
 case pick(user_number, 14, 2) when 0 then 'ios' else 'android' end as operating_system,
-pick(number, 15, 12) as page_view_count, '{batch}' as _batch_id
+pick(number, 15, 12) as page_view_count, {landed}
 """
 
 
@@ -83,10 +85,10 @@ class Company:
             self._connect(source, url)
             source.execute(
                 "insert into warehouse.raw.users by name select user_id, registered_at, 'DE' as country,"
-                " 1950 + pick(number, 4, 55) as birth_year, 'first' as _batch_id from users"
+                f" 1950 + pick(number, 4, 55) as birth_year, {LANDED.format(number=1)} from users"
             )
             self._write_catalogue(source)
-            self._write_activity(source, self.sessions, salt=100, batch="first")
+            self._write_activity(source, self.sessions, salt=100, landing=1)
             self._write_exposures(source)
             self._write_relations(source)
         with psycopg.connect(url, autocommit=True) as connection:
@@ -96,7 +98,7 @@ class Company:
         """Write the day that begins at `end`, rows that come late included; return its number of sessions."""
         with duckdb.connect() as source:
             self._connect(source, url)
-            self._write_activity(source, self.sessions_a_day, salt=500, batch="second", is_new_day=True)
+            self._write_activity(source, self.sessions_a_day, salt=500, landing=2)
         return self.sessions_a_day
 
     def _connect(self, source: duckdb.DuckDBPyConnection, url: str) -> None:
@@ -106,33 +108,31 @@ class Company:
         source.execute(MACROS)
         source.execute(USERS.format(users=self.users, days=self.history_days, end=self.end))
 
-    def _write_activity(
-        self, source: duckdb.DuckDBPyConnection, sessions: int, *, salt: int, batch: str, is_new_day: bool = False
-    ) -> None:
+    def _write_activity(self, source: duckdb.DuckDBPyConnection, sessions: int, *, salt: int, landing: int) -> None:
         shared = {"users": self.users, "end": self.end}
         for table, rows, columns in (
             (
                 "sessions",
                 sessions,
-                "'s' || lpad(cast(number as varchar), 10, '0') || '{batch}' as session_id, " + SESSION_COLUMNS,
+                "'s' || lpad(cast(number as varchar), 10, '0') || '-{landing}' as session_id, " + SESSION_COLUMNS,
             ),
             (
                 "payments",
                 sessions // 10,
-                "'p' || number || '{batch}' as payment_id, user_id, happened_at as paid_at,"
+                "'p' || number || '-{landing}' as payment_id, user_id, happened_at as paid_at,"
                 " 1 + pick(number, 21, 5000) / 100.0 as amount, 'EUR' as currency,"
-                " case pick(number, 22, 20) when 0 then 'refund' else 'purchase' end as kind, '{batch}' as _batch_id",
+                " case pick(number, 22, 20) when 0 then 'refund' else 'purchase' end as kind, {landed}",
             ),
             (
                 "interactions",
                 sessions // 10,
-                "'i' || number || '{batch}' as interaction_id, user_id, happened_at as occurred_at,"
+                "'i' || number || '-{landing}' as interaction_id, user_id, happened_at as occurred_at,"
                 f" {list(KINDS)}[1 + pick(number, 31, {len(KINDS)})] as kind,"
-                f" 'item-' || pick(number, 32, {ITEMS}) as item_id, '{{batch}}' as _batch_id",
+                f" 'item-' || pick(number, 32, {ITEMS}) as item_id, {{landed}}",
             ),
         ):
             drawn = ACTIVITY.format(rows=rows, salt=salt + len(table), **shared)
-            if is_new_day:
+            if landing > 1:
                 drawn = (
                     f"select * replace (timestamptz '{self.end} 00:00:00+00'"
                     " + to_seconds(cast(86400 * draw(number, 41) as bigint))"
@@ -140,14 +140,19 @@ class Company:
                     f" as happened_at) from ({drawn})"
                 )
             source.execute(
-                f"insert into warehouse.raw.{table} by name"
-                f" select {columns.format(batch=batch)} from ({drawn}) order by happened_at"
+                f"insert into warehouse.audit.landings by name select {landing} as landing_id, '{table}' as table_name,"
+                f" '{landing}' as batch_id, '' as source, {rows} as received, {rows} as good, 0 as quarantined,"
+                " 0 as duplicates, 0 as released, current_timestamp as landed_at"
+            )
+            selected = columns.format(landing=landing, landed=LANDED.format(number=landing))
+            source.execute(
+                f"insert into warehouse.raw.{table} by name select {selected} from ({drawn}) order by happened_at"
             )
 
     def _write_catalogue(self, source: duckdb.DuckDBPyConnection) -> None:
         source.execute(
             f"insert into warehouse.raw.items by name select 'item-' || number as item_id, 'thing' as item_kind,"
-            f" 'thing' as title, 'category-' || (number % {CATEGORIES}) as category, 'first' as _batch_id"
+            f" 'thing' as title, 'category-' || (number % {CATEGORIES}) as category, {LANDED.format(number=1)}"
             f" from range({ITEMS}) as numbers (number)"
         )
         events = []
@@ -159,7 +164,7 @@ class Company:
         source.execute(
             "insert into warehouse.raw.events by name select event_id, event_type, event_id as title,"
             " cast(begins as timestamptz) as starts_at, cast(ends as timestamptz) as ends_at,"
-            " 2 as reward_cost, 0.5 as contact_cost, 100000 as capacity, 'first' as _batch_id from events"
+            f" 2 as reward_cost, 0.5 as contact_cost, 100000 as capacity, {LANDED.format(number=1)} from events"
         )
 
     def _write_exposures(self, source: duckdb.DuckDBPyConnection) -> None:
@@ -182,12 +187,12 @@ class Company:
         )
         source.execute(
             "insert into warehouse.raw.exposures by name select 'e' || number as exposure_id, event_id, user_id,"
-            " happened_at as exposed_at, channel, arm, 0.8 as assignment_probability, 'first' as _batch_id"
+            f" happened_at as exposed_at, channel, arm, 0.8 as assignment_probability, {LANDED.format(number=1)}"
             " from exposures order by happened_at"
         )
         source.execute(
             "insert into warehouse.raw.responses by name select 'r' || number as response_id, event_id, user_id,"
-            " happened_at + to_hours(1 + pick(number, 56, 200)) as responded_at, 'first' as _batch_id"
+            f" happened_at + to_hours(1 + pick(number, 56, 200)) as responded_at, {LANDED.format(number=1)}"
             " from exposures where arm = 'treated' and draw(number, 57) < 0.1 order by happened_at"
         )
 
@@ -195,12 +200,12 @@ class Company:
         source.execute(
             "insert into warehouse.raw.friendships by name select distinct on (user_id, friend_id) * from ("
             " select users.user_id, friends.user_id as friend_id,"
-            " greatest(users.registered_at, friends.registered_at) as since, 'first' as _batch_id"
+            f" greatest(users.registered_at, friends.registered_at) as since, {LANDED.format(number=1)}"
             f" from users inner join users as friends on friends.number = pick(users.number, 61, {self.users})"
             " where users.number % 2 = 0 and friends.number <> users.number)"
         )
         source.execute(
             "insert into warehouse.raw.consents by name select 'c' || number as consent_id, user_id,"
             " 'email' as channel, 'marketing' as purpose, draw(number, 62) < 0.8 as is_granted,"
-            " registered_at as decided_at, 'first' as _batch_id from users"
+            f" registered_at as decided_at, {LANDED.format(number=1)} from users"
         )

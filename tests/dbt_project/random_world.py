@@ -45,7 +45,7 @@ class RandomWorld:
                 "truncate privacy.consent_acts, privacy.consent_states, privacy.granted_consents cascade"
             )
             connection.execute("set local session_replication_role = origin")
-            insert_rows(connection, "items", self.items)
+            insert_rows(connection, "items", self.items, landing_id=0)
             for table, column in TIMES.items():
                 rows = self.tables[table]
                 insert_rows(connection, table, [row for row in rows if before is None or row[column] < before])

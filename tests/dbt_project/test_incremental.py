@@ -68,12 +68,18 @@ def arrivals(world: RandomWorld, seed: int) -> dict[str, list[datetime]]:
 
 
 def land(url: str, world: RandomWorld, landed: dict[str, list[datetime]], start: datetime, end: datetime) -> None:
-    """Land what arrives in [start, end), in an order of its own."""
+    """Land what arrives in [start, end), in an order of its own, as one landing with its receipt."""
     random = np.random.default_rng(0)
     with psycopg.connect(url) as connection:
+        receipt = connection.execute(
+            "insert into audit.landings (landing_id, table_name, batch_id, source, received, good, quarantined,"
+            " duplicates, released) values (nextval('audit.landing_ids'), 'all', 'batch', '', 0, 0, 0, 0, 0)"
+            " returning landing_id"
+        ).fetchone()
+        assert receipt is not None
         for table in TIMES:
             new = [row for row, at in zip(world.tables[table], landed[table], strict=True) if start <= at < end]
-            insert_rows(connection, table, [new[index] for index in random.permutation(len(new))])
+            insert_rows(connection, table, [new[index] for index in random.permutation(len(new))], receipt[0])
 
 
 def test_seven_daily_runs_equal_one_full_build(warehouse_url: str, dbt_project: DbtProject) -> None:
@@ -142,3 +148,24 @@ def test_a_gap_of_weeks_between_two_runs_loses_nothing(warehouse_url: str, dbt_p
     after_the_gap = rows_of(warehouse_url, "marts.fct_user_days")
     dbt_project.build(warehouse_url, LAST_DATE, select=selected, full_refresh=True)
     assert after_the_gap == rows_of(warehouse_url, "marts.fct_user_days")
+
+
+def test_dates_built_one_after_the_other_of_what_landed_before_all_of_them(
+    warehouse_url: str, dbt_project: DbtProject
+) -> None:
+    """A backfill: nothing lands between its runs, and yet each date knows what happened the day before."""
+    world = draw_world(24)
+    days = [LAST_DATE - timedelta(days=number) for number in (3, 2, 1, 0)]
+    RandomWorld(tables={table: [] for table in TIMES}, items=world.items).write(warehouse_url)
+    at_once = {table: [midnight(days[0])] * len(rows) for table, rows in world.tables.items()}
+    land(warehouse_url, world, at_once, midnight(days[0]), midnight(LAST_DATE))
+    dbt_project.build(warehouse_url, days[0], full_refresh=True)
+    for day in days[1:]:
+        dbt_project.build(warehouse_url, day, select=TABLES_ONLY)
+
+    relations = [f"features.feat_user_{topic}" for topic in FEATURE_TOPICS]
+    compared = f"as_of_date = '{LAST_DATE}'"
+    built = {relation: rows_of(warehouse_url, relation, compared) for relation in relations}
+    dbt_project.build(warehouse_url, LAST_DATE, full_refresh=True)
+    full = {relation: rows_of(warehouse_url, relation, compared) for relation in relations}
+    assert [relation for relation in relations if built[relation] != full[relation]] == []

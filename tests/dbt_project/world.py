@@ -106,13 +106,13 @@ class World:
                 insert_rows(connection, table, rows)
 
 
-def insert_rows(connection: psycopg.Connection, table: str, rows: Iterable[Row]) -> None:
-    """Insert rows that may name different columns."""
+def insert_rows(connection: psycopg.Connection, table: str, rows: Iterable[Row], landing_id: int | None = None) -> None:
+    """Insert rows that may name different columns, as written by a landing or, without a number, by none."""
     groups: dict[tuple[str, ...], list[tuple[object, ...]]] = defaultdict(list)
     for row in rows:
         groups[tuple(row)].append(tuple(row.values()))
     for columns, values in groups.items():
         listed = ", ".join(columns)
-        with connection.cursor().copy(f"copy raw.{table} ({listed}, _batch_id) from stdin") as copy:
+        with connection.cursor().copy(f"copy raw.{table} ({listed}, _batch_id, _landing_id) from stdin") as copy:
             for row_values in values:
-                copy.write_row((*row_values, "batch"))
+                copy.write_row((*row_values, "batch", landing_id))

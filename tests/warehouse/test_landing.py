@@ -106,8 +106,12 @@ def test_rows_that_came_before_their_user_land_with_the_user(
     warehouse, fresh = Warehouse(make_warehouse_url()), Warehouse(make_warehouse_url())
     land_folder(write_csv(tmp_path / "whole", whole), replace(settings, warehouse_url=fresh.url))
     land_folder(write_csv(tmp_path / "first", first), replace(settings, warehouse_url=warehouse.url))
-    land_folder(write_csv(tmp_path / "late", late), replace(settings, warehouse_url=warehouse.url))
+    report = land_folder(write_csv(tmp_path / "late", late), replace(settings, warehouse_url=warehouse.url))
     assert snapshot(warehouse, with_batches=False) == snapshot(fresh, with_batches=False)
+    # They carry the number of the landing that wrote them, or builds would take them for known.
+    newest = "select count(*) from raw.sessions where _landing_id = (select max(landing_id) from audit.landings)"
+    assert table_of(report, "sessions").released > 0
+    assert warehouse.scalar(newest) == table_of(report, "sessions").released + table_of(report, "sessions").good
 
 
 def test_what_landed_wins_against_other_content(warehouse: Warehouse, settings: Settings, tmp_path: Path) -> None:

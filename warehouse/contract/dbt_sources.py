@@ -12,7 +12,10 @@ __all__ = ["SOURCES_FILE", "dbt_sources"]
 
 SOURCES_FILE = Path(__file__).resolve().parents[2] / "dbt_project" / "models" / "staging" / "_sources.yml"
 HEADER = "# Generated from warehouse/contract by `python -m warehouse.contract`; change the contract, not this file.\n"
-BATCH_COLUMN = {"name": "_batch_id", "description": "The landing that brought the row.", "data_type": "text"}
+LANDING_COLUMNS = (
+    {"name": "_batch_id", "description": "The landing that brought the row.", "data_type": "text"},
+    {"name": "_landing_id", "description": "Number of the landing that wrote the row.", "data_type": "bigint"},
+)
 
 
 def dbt_sources() -> str:
@@ -26,7 +29,7 @@ def dbt_sources() -> str:
                     {"name": column.name, "description": column.description, "data_type": column.postgres_type}
                     for column in table.columns
                 ),
-                BATCH_COLUMN,
+                *LANDING_COLUMNS,
             ],
         }
         for table in load_contract().values()

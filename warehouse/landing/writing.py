@@ -32,20 +32,23 @@ def write_batch(
     """
     workbench.execute("begin")
     try:
+        landing_id = int(workbench.scalar_from_warehouse("select nextval('audit.landing_ids')"))
         for table in landed:
-            _write_good(workbench, contract[table.table], table, has_landed=has_landed[table.table])
+            _write_good(workbench, contract[table.table], table, landing_id, has_landed=has_landed[table.table])
             if table.quarantined:
                 workbench.execute(f"insert into pg.quarantine.rows by name select * from quarantine_{table.table}")
             if table.released:
                 _write_releases(workbench, table.table, batch_id)
-        _write_receipts(workbench, sources, landed, batch_id)
+        _write_receipts(workbench, sources, landed, batch_id, landing_id)
         workbench.execute("commit")
     except BaseException:
         workbench.execute("rollback")
         raise
 
 
-def _write_good(workbench: Workbench, table: TableContract, landed: LandedTable, *, has_landed: bool) -> None:
+def _write_good(
+    workbench: Workbench, table: TableContract, landed: LandedTable, landing_id: int, *, has_landed: bool
+) -> None:
     count = landed.good + landed.released
     if count == 0:
         return
@@ -63,7 +66,8 @@ def _write_good(workbench: Workbench, table: TableContract, landed: LandedTable,
             workbench.in_warehouse(f"drop index if exists raw.{index}")
     columns = ", ".join([*table.column_names, "_batch_id"])
     workbench.execute(
-        f"insert into pg.{name} ({columns}) select {columns} from checked_{table.name} where _problem is null"
+        f"insert into pg.{name} ({columns}, _landing_id) "
+        f"select {columns}, {landing_id} from checked_{table.name} where _problem is null"
     )
     if rebuild:
         workbench.in_warehouse(f"alter table {name} add constraint {key_name} {key}")
@@ -95,16 +99,20 @@ def _write_releases(workbench: Workbench, table: str, batch_id: str) -> None:
 
 
 def _write_receipts(
-    workbench: Workbench, sources: Sequence[SourceTable], landed: Sequence[LandedTable], batch_id: str
+    workbench: Workbench,
+    sources: Sequence[SourceTable],
+    landed: Sequence[LandedTable],
+    batch_id: str,
+    landing_id: int,
 ) -> None:
     files = {source.contract.name: source.files[0].name for source in sources}
     receipts = ", ".join(
-        f"({literal(table.table)}, {literal(files.get(table.table, ''))}, {table.received}, {table.good}, "
-        f"{table.quarantined}, {table.duplicates}, {table.released})"
+        f"({landing_id}, {literal(batch_id)}, {literal(table.table)}, {literal(files.get(table.table, ''))}, "
+        f"{table.received}, {table.good}, {table.quarantined}, {table.duplicates}, {table.released})"
         for table in landed
     )
     workbench.in_warehouse(
-        "with landing as (select nextval('audit.landing_ids') as landing_id) insert into audit.landings "
+        "insert into audit.landings "
         "(landing_id, batch_id, table_name, source, received, good, quarantined, duplicates, released) "
-        f"select landing_id, {literal(batch_id)}, receipts.* from landing cross join (values {receipts}) as receipts"
+        f"values {receipts}"
     )

@@ -10,6 +10,7 @@ from warehouse.migrations.tables import quoted, run
 __all__ = ["key_constraint", "reconcile_raw_tables", "secondary_indexes"]
 
 BATCH_MEANING = "The landing that brought the row, see audit.landings."
+LANDING_MEANING = "Number of the landing that wrote the row; empty where none did, then every build looks at it again."
 
 
 def reconcile_raw_tables(connection: Connection) -> None:
@@ -43,12 +44,14 @@ def _statements(table: TableContract) -> list[str]:
     needed = [
         f"{column.name} {column.postgres_type}{'' if column.nullable else ' not null'}" for column in table.columns
     ]
-    body = ", ".join([*needed, "_batch_id text not null", f"constraint {key_name} {key}"])
+    landed = ["_batch_id text not null", "_landing_id bigint"]
+    body = ", ".join([*needed, *landed, f"constraint {key_name} {key}"])
     return [
         f"create table if not exists {name} ({body})",
-        *(f"alter table {name} add column if not exists {column}" for column in columns),
+        *(f"alter table {name} add column if not exists {column}" for column in [*columns, landed[-1]]),
         *secondary_indexes(table).values(),
         f"comment on table {name} is {quoted(table.description)}",
         *(f"comment on column {name}.{column.name} is {quoted(column.description)}" for column in table.columns),
         f"comment on column {name}._batch_id is {quoted(BATCH_MEANING)}",
+        f"comment on column {name}._landing_id is {quoted(LANDING_MEANING)}",
     ]

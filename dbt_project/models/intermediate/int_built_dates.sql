@@ -2,7 +2,7 @@
     config(
         materialized="incremental",
         incremental_strategy="append",
-        on_schema_change="fail",
+        on_schema_change="append_new_columns",
         indexes=[{"columns": ["relation_name", "as_of_date"], "unique": true}],
     )
 }}
@@ -16,6 +16,7 @@ int_built_dates as (
         cast(null as text) as relation_name,
 
         cast(null as bigint) as change_number,
+        cast(null as bigint) as landing_id,
 
         cast(null as boolean) as is_for_everybody,
 

@@ -10,6 +10,7 @@ dim_users as (
 
     select
         user_id,
+        landing_id,
 
         country,
         language,

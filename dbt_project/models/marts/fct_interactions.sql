@@ -14,6 +14,7 @@ fct_interactions as (
         user_id,
         session_id,
         item_id,
+        landing_id,
 
         kind,
         channel,

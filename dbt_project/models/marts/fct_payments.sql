@@ -13,6 +13,7 @@ fct_payments as (
         payment_id,
         user_id,
         item_id,
+        landing_id,
 
         kind,
         currency,

@@ -12,6 +12,7 @@ fct_sessions as (
         session_id,
         user_id,
         device_id,
+        landing_id,
 
         device_type,
         operating_system,

@@ -1,9 +1,10 @@
 {{
     config(
         materialized="incremental",
-        incremental_strategy="replace_range",
+        incremental_strategy="replace_of_users",
         unique_key="month_date",
         on_schema_change="fail",
+        pre_hook="{{ remember_landings() }}",
         indexes=[
             {"columns": ["user_id", "category"]},
             {"columns": ["month_date"]},
@@ -20,7 +21,20 @@ interactions as (
 
     select * from {{ ref("fct_interactions") }}
     {%- if is_incremental() %}
-    where occurred_at >= {{ start_of_day(redo_month) }}
+    where
+        occurred_at >= {{ start_of_day(redo_month) }}
+        and user_id in (
+            select new_interactions.user_id
+            from {{ ref("fct_interactions") }} as new_interactions
+            left join {{ ref("stg_raw__items") }} as items
+                on new_interactions.item_id = items.item_id
+            where
+                new_interactions.occurred_at >= {{ start_of_day(redo_month) }}
+                and (
+                    {{ has_landed_since("new_interactions.landing_id") }}
+                    or (items.item_id is not null and {{ has_landed_since("items.landing_id") }})
+                )
+        )
     {%- endif %}
 
 ),

@@ -5,6 +5,7 @@
         unique_key=["user_id", "activity_date"],
         on_schema_change="fail",
         sql_header=settings_of_a_large_sort(),
+        pre_hook="{{ remember_landings() }}",
         post_hook="{{ remember_run() }}",
         indexes=[
             {"columns": ["user_id", "activity_date"], "unique": true},
@@ -15,6 +16,11 @@
 }}
 
 {%- set redo_from = first_date_to_redo("activity_date", setting("late_arrival_days")) if is_incremental() %}
+{%- set activity_models = [
+    ("fct_sessions", "started_at", "started_date"),
+    ("fct_payments", "paid_at", "paid_date"),
+    ("fct_interactions", "occurred_at", "occurred_date"),
+] %}
 
 with
 
@@ -24,32 +30,78 @@ users as (
 
 ),
 
-sessions as (
+{%- if is_incremental() %}
 
-    select * from {{ ref("fct_sessions") }}
+-- Days of which a row has landed since the run before.
+new_days as (
+
+    {%- for model, moment, day in activity_models %}
+    select
+        user_id,
+
+        {{ day }} as activity_date
+
+    from {{ ref(model) }}
+    where
+        {{ moment }} >= {{ start_of_day(redo_from) }}
+        and {{ has_landed_since() }}
+    {%- if not loop.last %}
+    union distinct
+    {%- endif %}
+    {%- endfor %}
+
+),
+
+-- And the days of the same users that come next, whose gaps may be others now.
+days_to_count as (
+
+    select
+        user_id,
+
+        activity_date
+
+    from new_days
+    union distinct
+    select
+        new_days.user_id,
+
+        next_day.activity_date
+
+    from new_days
+    cross join
+        lateral (
+            select known.activity_date
+            from {{ this }} as known
+            where
+                known.user_id = new_days.user_id
+                and known.activity_date > new_days.activity_date
+            order by known.activity_date
+            limit 1
+        ) as next_day
+
+),
+
+{%- endif %}
+
+{%- for model, moment, day in activity_models %}
+
+{{ model | replace("fct_", "") }} as (
+
+    select * from {{ ref(model) }}
     {%- if is_incremental() %}
-    where started_at >= {{ start_of_day(redo_from) }}
+    where
+        {{ moment }} >= {{ start_of_day(redo_from) }}
+        and (user_id, {{ day }}) in (
+            select
+                days_to_count.user_id,
+                days_to_count.activity_date
+            from days_to_count
+        )
     {%- endif %}
 
 ),
 
-payments as (
-
-    select * from {{ ref("fct_payments") }}
-    {%- if is_incremental() %}
-    where paid_at >= {{ start_of_day(redo_from) }}
-    {%- endif %}
-
-),
-
-interactions as (
-
-    select * from {{ ref("fct_interactions") }}
-    {%- if is_incremental() %}
-    where occurred_at >= {{ start_of_day(redo_from) }}
-    {%- endif %}
-
-),
+{%- endfor %}
 
 -- One list, so that one pass counts all kinds; seconds and pages as doubles add up exactly and faster than bigints.
 activities as (
@@ -176,20 +228,20 @@ days_since_registration as (
 
 {%- if is_incremental() %}
 
--- The first day that is done again follows a day that is not.
+-- Between two days that are counted may lie others that are not.
 days_after_a_day as (
 
     select
         days_since_registration.*,
 
-        coalesce(
+        greatest(
             days_since_registration.previous_activity_date,
             (
-                select max(kept.activity_date)
-                from {{ this }} as kept
+                select max(known.activity_date)
+                from {{ this }} as known
                 where
-                    kept.user_id = days_since_registration.user_id
-                    and kept.activity_date < {{ redo_from }}
+                    known.user_id = days_since_registration.user_id
+                    and known.activity_date < days_since_registration.activity_date
             )
         ) as day_before
 

@@ -4,6 +4,7 @@
         incremental_strategy="replace_of_changed",
         unique_key="returned_date",
         on_schema_change="fail",
+        pre_hook="{{ remember_landings() }}",
         post_hook="{{ remember_run() }}",
         indexes=[
             {"columns": ["user_id", "inactive_from_date"], "unique": true},
@@ -14,12 +15,6 @@
 }}
 
 with
-
-users as (
-
-    select * from {{ ref("dim_users") }}
-
-),
 
 -- In an incremental run of users with days that changed: a lapse that ended before these days stays as it is.
 user_days as (
@@ -83,22 +78,25 @@ first_days as (
 lapses_before_the_first_activity as (
 
     select
-        users.user_id,
+        known_users.user_id,
 
         cast(null as date) as last_activity_date,
 
         first_days.first_activity_at as returned_at
 
-    from users
+    from {{ ref("dim_users") }} as known_users
     left join first_days
-        on users.user_id = first_days.user_id
+        on known_users.user_id = first_days.user_id
     {%- if is_incremental() %}
     where
         first_days.user_id is not null
-        or not exists (
-            select 1
-            from {{ this }} as known
-            where known.user_id = users.user_id
+        or (
+            {{ has_landed_since("known_users.landing_id") }}
+            and not exists (
+                select 1
+                from {{ this }} as known
+                where known.user_id = known_users.user_id
+            )
         )
     {%- endif %}
 
@@ -122,7 +120,7 @@ lapses_of_users as (
 
         lapses.last_activity_date,
         greatest(
-            {{ date_after("users.registered_date", 1) }},
+            {{ date_after("known_users.registered_date", 1) }},
             {{ date_after("lapses.last_activity_date", setting("inactive_after_days") | int + 1) }}
         ) as inactive_from_date,
         {{ utc_date("lapses.returned_at") }} as returned_date,
@@ -130,8 +128,8 @@ lapses_of_users as (
         lapses.returned_at
 
     from lapses
-    inner join users
-        on lapses.user_id = users.user_id
+    inner join {{ ref("dim_users") }} as known_users
+        on lapses.user_id = known_users.user_id
 
 ),
 

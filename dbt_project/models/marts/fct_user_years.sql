@@ -4,7 +4,10 @@
         incremental_strategy="append",
         on_schema_change="fail",
         sql_header=settings_of_a_large_sort(),
-        indexes=[{"columns": ["user_id", "year_date"], "unique": true}],
+        indexes=[
+            {"columns": ["user_id", "year_date"], "unique": true},
+            {"columns": ["year_date"]},
+        ],
     )
 }}
 

@@ -14,6 +14,7 @@ stg_raw__interactions as (
         anonymous_id,
         session_id,
         item_id,
+        _landing_id as landing_id,
 
         kind,
         channel,

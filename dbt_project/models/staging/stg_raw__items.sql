@@ -10,6 +10,7 @@ stg_raw__items as (
 
     select
         item_id,
+        _landing_id as landing_id,
 
         item_kind,
         title,

@@ -12,6 +12,7 @@ stg_raw__payments as (
         payment_id,
         user_id,
         item_id,
+        _landing_id as landing_id,
 
         kind,
         currency,

@@ -12,6 +12,7 @@ stg_raw__sessions as (
         session_id,
         user_id,
         device_id,
+        _landing_id as landing_id,
 
         device_type,
         operating_system,

@@ -10,6 +10,7 @@ stg_raw__users as (
 
     select
         user_id,
+        _landing_id as landing_id,
 
         country,
         language,

@@ -13,15 +13,6 @@ events as (
 
 ),
 
-contacts as (
-
-    select * from {{ ref("fct_exposures") }}
-    where
-        is_contact
-        and exposed_at < {{ as_of_at() }}
-
-),
-
 events_open as (
 
     select *
@@ -29,6 +20,16 @@ events_open as (
     where
         starts_at < {{ days_after(as_of_at(), setting("event_lookahead_days")) }}
         and ends_at > {{ as_of_at() }}
+
+),
+
+contacts as (
+
+    select * from {{ ref("fct_exposures") }}
+    where
+        event_id in (select events_open.event_id from events_open)
+        and is_contact
+        and exposed_at < {{ as_of_at() }}
 
 ),
 

@@ -2,7 +2,7 @@
     config(
         materialized="incremental",
         incremental_strategy="replace_range",
-        unique_key="as_of_date",
+        unique_key=["example_id", "as_of_date"],
         indexes=[{"columns": ["as_of_date", "example_id"]}],
     )
 }}

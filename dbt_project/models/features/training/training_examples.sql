@@ -2,7 +2,7 @@
     config(
         materialized="incremental",
         incremental_strategy="replace_range",
-        unique_key="as_of_date",
+        unique_key=["example_id", "as_of_date"],
         indexes=[
             {"columns": ["example_id"], "unique": true},
             {"columns": ["as_of_date", "user_id"]},
@@ -14,11 +14,15 @@
     setting("conversion_window_days") | int, setting("value_horizon_days") | int, setting("long_revenue_days") | int
 ] | max %}
 
+{%- set redo_from = first_date_to_redo(
+    "as_of_date", example_redo_days() | int + longest_label_days
+) if is_incremental() %}
+
 {%- set recent_examples -%}
-{%- if is_incremental() -%}
+{%- if redo_from -%}
     where
         as_of_date < {{ as_of_date() }}
-        and as_of_date >= {{ first_date_to_redo("as_of_date", example_redo_days() | int + longest_label_days) }}
+        and as_of_date >= {{ redo_from }}
 {%- endif -%}
 {%- endset %}
 
@@ -33,8 +37,7 @@ returns as (
 
 conversions as (
 
-    select * from {{ ref("label_example_conversion_30d") }}
-    {{ recent_examples }}
+    {{ conversions_after_returns(redo_from) | indent(4) }}
 
 ),
 

@@ -1,40 +1,37 @@
 {%- set run_before = run_before_this() %}
+{%- if run_before %}
+{#- Messages, what came of them, and messages that are no longer recent. -#}
+{%- call keep_changed_users() %}
+select user_id
+from {{ ref("fct_exposures") }}
+where
+    is_contact
+    and {{ is_open("exposed_date", run_before) }}
+union distinct
+select user_id
+from {{ ref("fct_exposures") }}
+where
+    is_contact
+    and exposed_date >= {{ date_after(run_before["as_of_date"], -30) }}
+    and exposed_date < {{ date_after(as_of_date(), -30) }}
+union distinct
+select user_id
+from {{ ref("fct_exposures") }}
+where
+    is_contact
+    and exposed_date >= {{ date_after(run_before["open_from_date"], "-" ~ setting("return_window_days")) }}
+    and returned_at >= {{ start_of_day(run_before["open_from_date"]) }}
+    and returned_at < {{ as_of_at() }}
+union distinct
+select user_id
+from {{ ref("fct_responses") }}
+where
+    responded_at >= {{ start_of_day(run_before["open_from_date"]) }}
+    and responded_at < {{ as_of_at() }}
+{%- endcall %}
+{%- endif %}
 
 with
-{%- if run_before %}
-
--- Messages, what came of them, and messages that are no longer recent.
-changed_users as ( -- noqa: ST03
-
-    select user_id
-    from {{ ref("fct_exposures") }}
-    where
-        is_contact
-        and {{ is_open("exposed_date", run_before) }} -- noqa: LT02
-    union distinct
-    select user_id
-    from {{ ref("fct_exposures") }}
-    where
-        is_contact
-        and exposed_date >= {{ date_after(run_before["as_of_date"], -30) }}
-        and exposed_date < {{ date_after(as_of_date(), -30) }}
-    union distinct
-    select user_id
-    from {{ ref("fct_exposures") }}
-    where
-        is_contact
-        and exposed_date >= {{ date_after(run_before["open_from_date"], "-" ~ setting("return_window_days")) }}
-        and returned_at >= {{ start_of_day(run_before["open_from_date"]) }}
-        and returned_at < {{ as_of_at() }}
-    union distinct
-    select user_id
-    from {{ ref("fct_responses") }}
-    where
-        responded_at >= {{ start_of_day(run_before["open_from_date"]) }}
-        and responded_at < {{ as_of_at() }}
-
-),
-{%- endif %}
 
 due as (
 

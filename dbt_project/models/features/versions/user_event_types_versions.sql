@@ -1,14 +1,26 @@
 {{
     config(
         unique_key=["user_id", "event_type", "valid_from_date"],
-        indexes=[
-            {"columns": ["user_id", "event_type", "valid_from_date"], "unique": true},
-            {"columns": ["valid_until_date", "user_id"]},
-        ],
+        indexes=[{"columns": ["user_id", "event_type", "valid_from_date"], "unique": true}],
     )
 }}
 
 {%- set run_before = run_before_this() %}
+{%- if run_before %}
+{%- call keep_changed_users() %}
+select user_id
+from {{ ref("fct_exposures") }}
+where
+    exposed_date >= {{ date_after(run_before["open_from_date"], "-" ~ setting("return_window_days")) }}
+    and exposed_date < {{ as_of_date() }}
+union distinct
+select user_id
+from {{ ref("fct_responses") }}
+where
+    responded_at >= {{ start_of_day(run_before["open_from_date"]) }}
+    and responded_at < {{ as_of_at() }}
+{%- endcall %}
+{%- endif %}
 
 with
 
@@ -52,24 +64,6 @@ happened as (
         and returned_at is not null
 
 ),
-{%- if run_before %}
-
-changed_users as ( -- noqa: ST03
-
-    select user_id
-    from {{ ref("fct_exposures") }}
-    where
-        exposed_date >= {{ date_after(run_before["open_from_date"], "-" ~ setting("return_window_days")) }}
-        and exposed_date < {{ as_of_date() }}
-    union distinct
-    select user_id
-    from {{ ref("fct_responses") }}
-    where
-        responded_at >= {{ start_of_day(run_before["open_from_date"]) }}
-        and responded_at < {{ as_of_at() }}
-
-),
-{%- endif %}
 
 examples as (
 
@@ -99,7 +93,7 @@ types_of_users as (
 
     from happened
     {%- if run_before %}
-    inner join changed_users
+    inner join {{ this.identifier }}__changed_users as changed_users
         on happened.user_id = changed_users.user_id
     {%- endif %}
     where happened.known_date < {{ as_of_date() }}

@@ -1,31 +1,35 @@
 {%- set run_before = run_before_this() %}
+{%- if run_before %}
+{#- New categories come in or are no longer new; a month that is over, or got a late row, may have a new favourite. -#}
+{%- call keep_changed_users() %}
+select user_id
+from {{ ref("fct_user_category_months") }}
+where
+    (
+        month_date >= {{ dbt.date_trunc("month", run_before["open_from_date"]) }}
+        and month_date < {{ as_of_date() }}
+        and first_occurred_date >= {{ run_before["open_from_date"] }}
+    )
+    or (
+        month_date >= {{ dbt.date_trunc("month", run_before["as_of_date"]) }}
+        and month_date < {{ dbt.date_trunc("month", as_of_date()) }}
+    )
+    or (
+        month_date >= {{ dbt.date_trunc("month", date_after(run_before["as_of_date"], -90)) }}
+        and month_date < {{ date_after(as_of_date(), -90) }}
+        and first_occurred_date >= {{ date_after(run_before["as_of_date"], -90) }}
+        and first_occurred_date < {{ date_after(as_of_date(), -90) }}
+    )
+union distinct
+select user_id
+from {{ ref("fct_user_days") }}
+where
+    interactions_count > 0
+    and {{ is_changed_day(run_before) }}
+{%- endcall %}
+{%- endif %}
 
 with
-{%- if run_before %}
-
--- New categories come in or are no longer new; favourites are those of full months.
-changed_users as ( -- noqa: ST03
-
-    select distinct user_id
-    from {{ ref("fct_user_category_months") }}
-    where
-        (
-            month_date >= {{ dbt.date_trunc("month", run_before["open_from_date"]) }}
-            and month_date < {{ as_of_date() }}
-            and (
-                first_occurred_date >= {{ run_before["open_from_date"] }}
-                or month_date < {{ dbt.date_trunc("month", as_of_date()) }}
-            )
-        )
-        or (
-            month_date >= {{ dbt.date_trunc("month", date_after(run_before["as_of_date"], -90)) }}
-            and month_date < {{ date_after(as_of_date(), -90) }}
-            and first_occurred_date >= {{ date_after(run_before["as_of_date"], -90) }}
-            and first_occurred_date < {{ date_after(as_of_date(), -90) }}
-        )
-
-),
-{%- endif %}
 
 due as (
 

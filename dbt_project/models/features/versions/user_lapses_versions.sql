@@ -1,22 +1,19 @@
 {%- set run_before = run_before_this() %}
+{%- if run_before %}
+{#- A message that comes late may stand before a return that is known. -#}
+{%- call keep_changed_users() %}
+{{ users_whose_lapses_changed(run_before) }}
+union distinct
+select user_id
+from {{ ref("fct_exposures") }}
+where
+    is_contact
+    and returned_at is not null
+    and {{ is_open("exposed_date", run_before) }}
+{%- endcall %}
+{%- endif %}
 
 with
-{%- if run_before %}
-
--- A message that comes late may stand before a return that is known.
-changed_users as ( -- noqa: ST03
-
-    {{ users_whose_lapses_changed(run_before) }}
-    union distinct
-    select user_id
-    from {{ ref("fct_exposures") }}
-    where
-        is_contact
-        and returned_at is not null
-        and {{ is_open("exposed_date", run_before) }} -- noqa: LT02
-
-),
-{%- endif %}
 
 due as (
 

@@ -1,4 +1,11 @@
 {%- set run_before = run_before_this() %}
+{%- if run_before %}
+{%- call keep_changed_users() %}
+select distinct user_id
+from {{ ref("fct_user_refund_days") }}
+where {{ is_open("refunded_date", run_before) }}
+{%- endcall %}
+{%- endif %}
 
 with
 
@@ -7,16 +14,6 @@ refund_days as (
     select * from {{ ref("fct_user_refund_days") }}
 
 ),
-{%- if run_before %}
-
-changed_users as ( -- noqa: ST03
-
-    select distinct user_id
-    from refund_days
-    where {{ is_open("refunded_date", run_before) }}
-
-),
-{%- endif %}
 
 due as (
 

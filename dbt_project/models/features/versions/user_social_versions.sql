@@ -1,4 +1,44 @@
 {%- set run_before = run_before_this() %}
+{%- if run_before %}
+{#- Of whom something else is to be told than at the run before: new friends, a lapse that began, ended, or never was as
+    a late row shows, a return that is no longer recent, and money that came or is too long ago. -#}
+{%- call keep_changed_users() %}
+with
+
+changed_friends as (
+
+    select user_id
+    from {{ ref("int_friendships_mirrored") }}
+    where {{ is_open("befriended_date", run_before) }}
+    union distinct
+    {{ users_whose_lapses_changed(run_before) }}
+    union distinct
+    select user_id
+    from {{ ref("fct_user_days") }}
+    where
+        {{ is_leaving(28, run_before) }}
+        and coalesce(days_since_previous_activity > {{ setting("inactive_after_days") }}, true)
+    union distinct
+    select user_id
+    from {{ ref("fct_user_days") }}
+    where
+        payments_count > 0
+        and {{ is_changed_day(run_before) }}
+    union distinct
+    select user_id
+    from {{ ref("fct_user_days") }}
+    where
+        payments_count > 0
+        and {{ is_leaving(365, run_before) }}
+
+)
+
+select distinct friendships.friend_id as user_id
+from changed_friends
+inner join {{ ref("int_friendships_mirrored") }} as friendships
+    on changed_friends.user_id = friendships.user_id
+{%- endcall %}
+{%- endif %}
 
 with
 
@@ -7,47 +47,6 @@ users as (
     select * from {{ ref("dim_users") }}
 
 ),
-{%- if run_before %}
-
--- Of whom something else is to be told than at the run before: new friends, a lapse that began, ended, or never was as
--- a late row shows, a return that is no longer recent, and money that came or is too long ago.
-changed_friends as (
-
-    select user_id
-    from {{ ref("int_friendships_mirrored") }}
-    where {{ is_open("befriended_date", run_before) }} -- noqa: LT02
-    union distinct
-    {{ users_whose_lapses_changed(run_before) }}
-    union distinct
-    select user_id
-    from {{ ref("fct_user_days") }}
-    where
-        {{ is_leaving(28, run_before) }} -- noqa: LT02
-        and coalesce(days_since_previous_activity > {{ setting("inactive_after_days") }}, true)
-    union distinct
-    select user_id
-    from {{ ref("fct_user_days") }}
-    where
-        payments_count > 0
-        and {{ is_changed_day(run_before) }} -- noqa: LT02
-    union distinct
-    select user_id
-    from {{ ref("fct_user_days") }}
-    where
-        payments_count > 0
-        and {{ is_leaving(365, run_before) }}
-
-),
-
-changed_users as ( -- noqa: ST03
-
-    select distinct friendships.friend_id as user_id
-    from changed_friends
-    inner join {{ ref("int_friendships_mirrored") }} as friendships
-        on changed_friends.user_id = friendships.user_id
-
-),
-{%- endif %}
 
 due as (
 
@@ -86,73 +85,68 @@ friends_of_a_date as (
 
 ),
 
-degrees as (
+-- Looked up friend by friend: of joins of three lists Postgres takes the result for two rows, and compares all pairs.
+what_friends_do as (
 
     select
         friends_of_a_date.friend_id,
 
-        count(*) as friends_count,
+        friendships_known.friends_count,
+        absences.is_inactive,
+        absences.has_returned,
+        spending.payments_amount,
 
         friends_of_a_date.as_of_date
 
     from friends_of_a_date
-    inner join {{ ref("int_friendships_mirrored") }} as friendships
-        on
-            friends_of_a_date.friend_id = friendships.user_id
-            and friendships.befriended_at < {{ start_of_day("friends_of_a_date.as_of_date") }}
-    group by friends_of_a_date.friend_id, friends_of_a_date.as_of_date
-
-),
-
-friends_and_lapses as (
-
-    select
-        friends_of_a_date.friend_id,
-
-        max(
-            case
-                when lapses.returned_date is null or lapses.returned_date >= friends_of_a_date.as_of_date then 1
-                else 0
-            end
-        ) as is_inactive,
-        max(
-            case
-                when
-                    lapses.returned_date < friends_of_a_date.as_of_date
-                    and lapses.returned_date >= {{ date_after("friends_of_a_date.as_of_date", -28) }}
-                    then 1
-                else 0
-            end
-        ) as has_returned,
-
-        friends_of_a_date.as_of_date
-
-    from friends_of_a_date
-    inner join {{ ref("fct_user_lapses") }} as lapses
-        on
-            friends_of_a_date.friend_id = lapses.user_id
-            and lapses.inactive_from_date <= friends_of_a_date.as_of_date
-    group by friends_of_a_date.friend_id, friends_of_a_date.as_of_date
-
-),
-
-friends_and_money as (
-
-    select
-        friends_of_a_date.friend_id,
-
-        sum(paying_days.payments_amount) as payments_amount,
-
-        friends_of_a_date.as_of_date
-
-    from friends_of_a_date
-    inner join {{ ref("fct_user_days") }} as paying_days
-        on
-            friends_of_a_date.friend_id = paying_days.user_id
-            and paying_days.payments_count > 0
-            and paying_days.activity_date < friends_of_a_date.as_of_date
-            and {{ date_after("friends_of_a_date.as_of_date", -365) }} <= paying_days.activity_date
-    group by friends_of_a_date.friend_id, friends_of_a_date.as_of_date
+    cross join
+        lateral (
+            select count(*) as friends_count
+            from {{ ref("int_friendships_mirrored") }} as friendships
+            where
+                friendships.user_id = friends_of_a_date.friend_id
+                and friendships.befriended_at < {{ start_of_day("friends_of_a_date.as_of_date") }}
+        ) as friendships_known
+    cross join
+        lateral ( -- noqa: ST05
+            select
+                coalesce(max(
+                    case
+                        when
+                            last_lapses.returned_date is null
+                            or last_lapses.returned_date >= friends_of_a_date.as_of_date
+                            then 1
+                    end
+                ), 0) as is_inactive,
+                coalesce(max(
+                    case
+                        when
+                            last_lapses.returned_date < friends_of_a_date.as_of_date
+                            and last_lapses.returned_date >= {{ date_after("friends_of_a_date.as_of_date", -28) }}
+                            then 1
+                    end
+                ), 0) as has_returned
+            from (
+                -- One may go on, and no more can have ended within the days that are asked for.
+                select known_lapses.returned_date
+                from {{ ref("fct_user_lapses") }} as known_lapses
+                where
+                    known_lapses.user_id = friends_of_a_date.friend_id
+                    and known_lapses.inactive_from_date <= friends_of_a_date.as_of_date
+                order by known_lapses.inactive_from_date desc
+                limit {{ 28 // (setting("inactive_after_days") | int + 1) + 2 }}
+            ) as last_lapses
+        ) as absences
+    cross join
+        lateral (
+            select coalesce(sum(paying_days.payments_amount), 0) as payments_amount
+            from {{ ref("fct_user_days") }} as paying_days
+            where
+                paying_days.user_id = friends_of_a_date.friend_id
+                and paying_days.payments_count > 0
+                and paying_days.activity_date < friends_of_a_date.as_of_date
+                and paying_days.activity_date >= {{ date_after("friends_of_a_date.as_of_date", -365) }}
+        ) as spending
 
 ),
 
@@ -162,26 +156,18 @@ sums as (
         friends.user_id,
 
         count(*) as friends_count,
-        sum(1 - coalesce(friends_and_lapses.is_inactive, 0)) as active_friends_count,
-        sum(coalesce(friends_and_lapses.has_returned, 0)) as friends_returned_count_28d,
-        sum(coalesce(friends_and_money.payments_amount, 0)) as friends_payments_amount_365d,
-        sum(round(cast(1 as numeric) / degrees.friends_count, 12)) as social_influence_degree_normalised,
+        sum(1 - what_friends_do.is_inactive) as active_friends_count,
+        sum(what_friends_do.has_returned) as friends_returned_count_28d,
+        sum(what_friends_do.payments_amount) as friends_payments_amount_365d,
+        sum(round(cast(1 as numeric) / what_friends_do.friends_count, 12)) as social_influence_degree_normalised,
 
         friends.as_of_date
 
     from friends
-    inner join degrees
+    inner join what_friends_do
         on
-            friends.friend_id = degrees.friend_id
-            and friends.as_of_date = degrees.as_of_date
-    left join friends_and_lapses
-        on
-            friends.friend_id = friends_and_lapses.friend_id
-            and friends.as_of_date = friends_and_lapses.as_of_date
-    left join friends_and_money
-        on
-            friends.friend_id = friends_and_money.friend_id
-            and friends.as_of_date = friends_and_money.as_of_date
+            friends.friend_id = what_friends_do.friend_id
+            and friends.as_of_date = what_friends_do.as_of_date
     group by friends.user_id, friends.as_of_date
 
 ),

@@ -1,4 +1,24 @@
 {%- set run_before = run_before_this() %}
+{%- if run_before %}
+{#- Who did something that is new or came late, and who was not known at the run before. -#}
+{%- call keep_changed_users() %}
+select user_id
+from {{ ref("fct_user_days") }}
+where {{ is_changed_day(run_before) }}
+union distinct
+select users.user_id
+from {{ ref("dim_users") }} as users
+where
+    ({{ has_landed_since("users.landing_id") }} or users.registered_date >= {{ run_before["as_of_date"] }})
+    and not exists (
+        select 1
+        from {{ this }} as known
+        where
+            known.user_id = users.user_id
+            and known.valid_from_date <= {{ run_before["as_of_date"] }}
+    )
+{%- endcall %}
+{%- endif %}
 {#- Sums over windows, which change while a user does nothing, by measure and days; then all other columns. -#}
 {%- set sums_of_windows = [] %}
 {%- for name in window_measures() %}
@@ -14,25 +34,6 @@
 with
 
 {%- if run_before %}
-
--- Who did something that is new or came late, and who was not known at the run before.
-changed_users as (
-
-    select user_id
-    from {{ ref("fct_user_days") }}
-    where {{ is_changed_day(run_before) }}
-    union distinct
-    select users.user_id
-    from {{ ref("dim_users") }} as users
-    where not exists (
-        select 1
-        from {{ this }} as known
-        where
-            known.user_id = users.user_id
-            and known.valid_from_date <= {{ run_before["as_of_date"] }}
-    )
-
-),
 
 -- Days that were within a window at the run before and no longer are.
 leaving_days as (
@@ -97,7 +98,7 @@ left_versions as (
             and {{ holds_at("known", run_before["as_of_date"]) }}
     where not exists (
         select 1
-        from changed_users
+        from {{ this.identifier }}__changed_users as changed_users
         where leaving_days.user_id = changed_users.user_id
     )
 
@@ -156,7 +157,7 @@ user_devices as (
 -- From here on days count one by one; what was before is in the earlier.
 settled_years as (
 
-    select coalesce(max({{ start_of_next_year("year_date") }}), cast('0001-01-01' as date)) as settled_until_date
+    select coalesce({{ start_of_next_year("max(year_date)") }}, cast('0001-01-01' as date)) as settled_until_date
     from {{ ref("fct_user_years") }}
 
 ),
