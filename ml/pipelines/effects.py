@@ -15,6 +15,7 @@ from ml.pipelines.model import load_champion
 from ml.pipelines.pictures import Picture, save_pictures
 from ml.pipelines.reading import TrainingRows, read_training_rows
 from ml.registry import RegistryError
+from ml.segmentation import SegmentationError
 from warehouse.door import Warehouse
 from warehouse.settings import Settings
 
@@ -107,7 +108,11 @@ def _read_segments(
     if model.segmenter is None:
         messages.append("Effects are not split by segment, because the model in charge has no segments.")
         return np.full(len(rows.keys), "all", dtype=object)
-    return np.asarray(model.segmenter.predict(rows.features), dtype=object)
+    try:
+        return np.asarray(model.segmenter.predict(rows.features), dtype=object)
+    except SegmentationError as error:
+        messages.append(f"Effects are not split by segment. {error}")
+        return np.full(len(rows.keys), "all", dtype=object)
 
 
 def _read_costs(warehouse: Warehouse, as_of_date: date, rows: TrainingRows) -> np.ndarray:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ml.registry import ModelRegistry, ModelVersion, RegistryError, pack
 from ml.response import WORTH, ConversionModel, ReturnModel, RevenueModel
-from ml.segmentation import UserSegmenter
+from ml.segmentation import SegmentationError, UserSegmenter
 from ml.value import ActivityModel, LifetimeValueModel, MoneyBySegment, SocialInfluence
 from warehouse.door import Warehouse
 from warehouse.settings import Settings
@@ -83,11 +83,14 @@ class ScoringModel:
         """Rebuild the model from `to_state`.
 
         Raises:
-            RegistryError: the state is of a version of this program that knew fewer parts.
+            RegistryError: the state is of a version of this program that knew fewer parts, or other segments.
         """
         if "money" not in state:
             raise RegistryError("The model was trained by an earlier version of this program: retrain the models.")
-        segmenter = state["segmenter"]
+        try:
+            segmenter = None if state["segmenter"] is None else UserSegmenter.from_state(state["segmenter"])
+        except SegmentationError as error:
+            raise RegistryError(str(error)) from error
         returns, conversions = (
             ReturnModel.from_state(state["returns"]),
             ConversionModel.from_state(state["conversions"]),
@@ -104,7 +107,7 @@ class ScoringModel:
             lifetime=LifetimeValueModel.from_state(state["lifetime"]),
             activity=ActivityModel.from_state(state["activity"]),
             influence=SocialInfluence.from_state(state["influence"]),
-            segmenter=None if segmenter is None else UserSegmenter.from_state(segmenter),
+            segmenter=segmenter,
             money=MoneyBySegment.from_state(state["money"]),
             responses_as_of=date.fromisoformat(trained) if (trained := state["responses_as_of"]) else None,
         )

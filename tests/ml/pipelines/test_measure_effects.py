@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from ml.pipelines import effects
+from ml.segmentation import UserSegmenter
 from warehouse.door import Warehouse
 from warehouse.settings import Settings
 
@@ -218,6 +219,16 @@ def test_without_a_model_effects_are_not_split_by_segment(built: Warehouse, sett
     report = effects.measure_effects(AS_OF, settings)
     assert set(_written(built)["segment"]) == {"all"}
     assert any("not split by segment" in message for message in report.messages)
+
+
+def test_segments_that_can_no_longer_be_told_end_no_run(
+    built: Warehouse, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segmenter = UserSegmenter().fit(pd.DataFrame({"mood": np.arange(60.0)}))
+    monkeypatch.setattr(effects, "load_champion", lambda *_: (SimpleNamespace(segmenter=segmenter), None, ()))
+    report = effects.measure_effects(AS_OF, settings)
+    assert set(_written(built)["segment"]) == {"all"}
+    assert any("not split by segment" in message and "mood" in message for message in report.messages)
 
 
 def test_without_exposures_there_is_no_effect_and_the_report_says_so(built: Warehouse, settings: Settings) -> None:
