@@ -4,41 +4,33 @@
 
 Segments are those of the newest version whose segments can still be told, else they are found anew.
 
-A model cannot be trusted when its file is missing or was changed, when it needs features that are gone, or when what it
-says of a thousand users, with an event or without one, is nonsense: not a number, outside its range, or the same for
-everybody although it was not taught to say that.
+A model cannot be trusted when its file is missing or was changed, or when it fails the probe of `sanity.py`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
-import numpy as np
 import pandas as pd
 
-from ml.pipelines.batches import read_users
 from ml.pipelines.model import MODEL_NAME, ScoringModel, open_registry
-from ml.pipelines.reading import FeatureCatalogue, read_training_rows, require_features
+from ml.pipelines.reading import read_training_rows, require_features
+from ml.pipelines.sanity import Probe
 from ml.pipelines.segment_means import with_segment_means
 from ml.pipelines.train import THREADS, fit_scoring_model
 from ml.registry import ModelRegistry, ModelVersion, RegistryError
-from ml.response import OutcomeModel, ResponseError
+from ml.response import OutcomeModel
 from ml.segmentation import SegmentationError, UserSegmenter
 from warehouse.door import Warehouse
 from warehouse.settings import Settings
 
-__all__ = ["FALLBACK_VERSION", "TrustedModel", "nonsense_in", "trusted_model"]
+__all__ = ["FALLBACK_VERSION", "TrustedModel", "trusted_model"]
 
 #: What rows say in place of a version when no model could be used.
 FALLBACK_VERSION = "fallback"
 
-_PROBED_USERS = 1000
-# They are spread over so many, the first in the order of the index: to draw from all would take longer than to score.
-_USERS_TO_CHOOSE_FROM = 65_536
 # Means need no more past moments than these.
 _MOST_FOR_MEANS = 100_000
-# Fewer users may well be alike.
-_ENOUGH_TO_DIFFER = 100
 
 
 @dataclass(frozen=True)
@@ -63,26 +55,26 @@ def trusted_model(warehouse: Warehouse, as_of_date: date, settings: Settings) ->
 
     Raises:
         RegistryError: no model was ever trained by that date.
+        PipelineError: there are no features for the date.
     """
     registry = open_registry(warehouse, settings)
     promoted = registry.promoted(MODEL_NAME, as_of_date)
     if not promoted:
         raise RegistryError(f"No model was trained by {as_of_date}: run retrain_models for that date first.")
-    users = _probed_users(warehouse, as_of_date)
-    # As of users who never met an event: whether a model speaks sense of what events change does not hang on it.
-    towards = pd.DataFrame(np.nan, users.index, FeatureCatalogue.read(warehouse).event_names)
+    require_features(warehouse, as_of_date)
+    probe = Probe.read(warehouse, as_of_date)
     messages: list[str] = []
     for version in promoted:
         try:
             model = ScoringModel.from_state(registry.load(version))
-            problem = nonsense_in(model, users, towards)
-        except (RegistryError, ResponseError, SegmentationError) as error:
+            problem = probe.problem_of(model)
+        except RegistryError as error:
             problem = str(error)
         if not problem:
             note = f"Scored by the earlier model {version.version}: the one in charge cannot be used."
             return TrustedModel(model, version.version, note if messages else "", tuple(messages))
         messages.append(f"Fell back from model {version.version}. {problem}")
-    return _means(warehouse, as_of_date, settings, _last_segmenter(registry, promoted, users), messages)
+    return _means(warehouse, as_of_date, settings, _last_segmenter(registry, promoted, probe.users), messages)
 
 
 def _last_segmenter(
@@ -123,55 +115,3 @@ def _means(
         if last is None:
             learned = ("The segments were found anew: none of a model can be told any more.", *learned)
     return TrustedModel(model, FALLBACK_VERSION, note, (*messages, f"{note} Retrain, or restore a file.", *learned))
-
-
-def _probed_users(warehouse: Warehouse, as_of_date: date) -> pd.DataFrame:
-    """Features of some inactive users of a date."""
-    require_features(warehouse, as_of_date)
-    found = warehouse.read_frame(
-        "select user_id from features.feat_user_behaviour where as_of_date = %s and is_inactive order by user_id"
-        " limit %s",
-        (as_of_date, _USERS_TO_CHOOSE_FROM),
-    )
-    user_ids = found["user_id"].iloc[:: max(1, len(found) // _PROBED_USERS)]
-    return read_users(warehouse, as_of_date, [str(user) for user in user_ids[:_PROBED_USERS]])
-
-
-def nonsense_in(model: ScoringModel, users: pd.DataFrame, towards: pd.DataFrame) -> str:
-    """Say what is wrong with what a model says of some users; empty where nothing is.
-
-    Args:
-        model: the model.
-        users: their features, index user_id.
-        towards: features of the same users towards any type of event.
-
-    Raises:
-        ResponseError: features that the model was taught with are gone.
-        SegmentationError: features that its segments were learned with are gone.
-    """
-    if len(users) == 0:
-        return ""
-    valued = model.with_worth(users)
-    parts: tuple[tuple[OutcomeModel, pd.DataFrame], ...] = (
-        (model.returns, valued),
-        (model.conversions, users),
-        (model.revenues, users),
-    )
-    for part, features in parts:
-        said = part.predict_baseline(features)
-        if not np.isfinite(said).all():
-            return f"It says that the {part.what} is not a number for {int((~np.isfinite(said)).sum())} users."
-        if said.min() < 0 or (part.kind == "chance" and said.max() > 1):
-            return f"It says that the {part.what} lies outside what is possible ({said.min():g} to {said.max():g})."
-        was_taught_to_differ = part.baseline_.learner.complexity > 0
-        if was_taught_to_differ and len(said) >= _ENOUGH_TO_DIFFER and np.ptp(said) == 0:
-            return f"It says the same {part.what} ({said[0]:g}) of everybody, which it was not taught to say."
-        for event_type in part.uplift_.types:
-            told = part.predict(features, towards, event_type, said)
-            # Only the interval of a return is shown to anybody.
-            shown = (told.with_event, told.uplift_low, told.uplift_high)[: 3 if part is model.returns else 1]
-            if not all(np.isfinite(figures).all() for figures in shown):
-                return f"What it says that events of type {event_type} change in the {part.what} is not a number."
-    if model.segmenter is not None:
-        model.segmenter.predict(users)
-    return ""

@@ -21,6 +21,7 @@ from ml.pipelines.reading import (
     read_purchases,
     read_training_rows,
 )
+from ml.pipelines.sanity import Probe
 from ml.pipelines.watch_drift import needs_retraining
 from ml.registry import RegistryError
 from ml.response import (
@@ -72,8 +73,13 @@ def train_models(as_of_date: date, settings: Settings) -> StageReport:
     if champion is not None:
         try:
             incumbent = ScoringModel.from_state(registry.load(champion))
+            # Whoever speaks nonsense can neither score nor be compared with.
+            problem = Probe.read(warehouse, as_of_date).problem_of(incumbent)
         except RegistryError as error:
-            messages.append(f"The champion cannot be used, so a new model takes over. {error}")
+            problem = str(error)
+        if problem:
+            incumbent = None
+            messages.append(f"The champion cannot be used, so a new model takes over. {problem}")
     is_young = newest is not None and newest.as_of_date > fresh_from
     if is_young and newest is not None and needs_retraining(warehouse, as_of_date, newest.as_of_date):
         messages.append(f"Version {newest.version} is young, but users or outcomes have drifted: trained anew.")

@@ -56,6 +56,21 @@ def test_a_champion_that_predicts_nonsense_is_passed_over(house: House, damage: 
     assert "earlier model" in trusted.note
 
 
+def test_a_young_champion_that_predicts_nonsense_is_replaced_by_the_next_training(house: House) -> None:
+    house.fill(users=300)
+    train_models(DAY, house.settings)
+    registry = open_registry(house.warehouse, house.settings)
+    state = registry.load(registry.champion("scoring", DAY))
+    state["returns"]["baseline"]["learner"] = {"learner": "constant", "kind": "chance", "constant": float("nan")}
+    nonsense = registry.save("scoring", state, as_of_date=DAY, parameters={}, metrics={}, promote=True)
+    report = train_models(DAY, house.settings)
+    assert report.rows > 0
+    assert any("The champion cannot be used" in message and "is not a number" in message for message in report.messages)
+    trusted = trusted_model(house.warehouse, DAY, house.settings)
+    assert trusted.version == report.details["version"] != nonsense.version
+    assert trusted.messages == ()
+
+
 def flat_linear(state: dict, name: str = "sessions_count_90d") -> dict:
     """State of a linear learner of one feature that makes no difference."""
     encoder = {
