@@ -123,6 +123,18 @@ def test_a_search_gives_the_same_settings_again_and_never_worse_ones() -> None:
     assert alone == Tuning(BoostingSettings(), 1)
 
 
+def test_a_search_gives_hopeless_settings_up_and_tells_how_far_it_is(caplog: pytest.LogCaptureFixture) -> None:
+    examples = examples_of(rising_and_falling, rows=1200)
+    with caplog.at_level("INFO", logger="ml.response.tuning"):
+        tuned_boosting("chance", examples, np.ones(1200), trials=12, random_state=5)
+    told = [record.getMessage() for record in caplog.records]
+    assert [line.split(":")[0] for line in told] == [f"Settings {number} of 12" for number in range(1, 13)]
+    assert any("given up" in line for line in told)
+    best = [float(line.rsplit(" ", 1)[1].rstrip(".")) for line in told]
+    assert best == sorted(best, reverse=True)
+    assert best[-1] < best[0]
+
+
 def test_a_search_ends_with_its_time_and_says_after_how_many_trials(monkeypatch: pytest.MonkeyPatch) -> None:
     examples = make_world(1200, seed=4).examples
     hours = iter(range(10_000))
