@@ -119,14 +119,16 @@ class Company:
             (
                 "payments",
                 sessions // 10,
-                "'p' || lpad(cast(number as varchar), 10, '0') || '-{landing}' as payment_id, user_id, happened_at as paid_at,"
+                "'p' || lpad(cast(number as varchar), 10, '0') || '-{landing}' as payment_id,"
+                " user_id, happened_at as paid_at,"
                 " 1 + pick(number, 21, 5000) / 100.0 as amount, 'EUR' as currency,"
                 " case pick(number, 22, 20) when 0 then 'refund' else 'purchase' end as kind, {landed}",
             ),
             (
                 "interactions",
                 sessions // 10,
-                "'i' || lpad(cast(number as varchar), 10, '0') || '-{landing}' as interaction_id, user_id, happened_at as occurred_at,"
+                "'i' || lpad(cast(number as varchar), 10, '0') || '-{landing}' as interaction_id,"
+                " user_id, happened_at as occurred_at,"
                 f" {list(KINDS)}[1 + pick(number, 31, {len(KINDS)})] as kind,"
                 f" 'item-' || pick(number, 32, {ITEMS}) as item_id, {{landed}}",
             ),
