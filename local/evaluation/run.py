@@ -46,9 +46,12 @@ _SMALLEST_PAYING_SEGMENT = 50
 #: Worlds on which methods and settings were tried out; what they say of others counts, what they say of these less.
 TUNED_ON = (
     ("slopes", 20_000, 1),
+    ("slopes", 20_000, 2),
+    ("slopes", 20_000, 11),
     ("annoyed", 20_000, 1),
     ("nothing", 20_000, 1),
     ("thresholds", 20_000, 11),
+    ("thresholds", 20_000, 12),
     ("payment", 20_000, 11),
     ("payment", 50_000, 11),
 )
