@@ -2,7 +2,8 @@
 
 A row arrives as a message of its own. A number takes twelve bytes in each (its length, then a float8, NaN for NULL),
 so that the numbers of all rows are one array as they stand; nothing is turned into text, nothing is parsed, and the
-loop over the messages does no more than keep them. Texts follow the numbers in each row and become Arrow columns.
+loop over the messages does no more than keep them. Texts follow the numbers in each row and become Arrow columns, then
+tables of numbers: many short rows that belong to one row arrive in its message.
 """
 
 from __future__ import annotations
@@ -10,20 +11,49 @@ from __future__ import annotations
 import select
 from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 import psycopg
 import pyarrow as pa
 from psycopg import pq
 
-__all__ = ["Block", "read_block", "read_blocks"]
+__all__ = ["Block", "Cells", "read_block", "read_blocks"]
 
-Block = tuple[np.ndarray, dict[str, pa.Array]]
+
+class Cells(NamedTuple):
+    """Numbers of tables that rows brought along, one row of a table after another.
+
+    Attributes:
+        rows: which row each came with, int64 of shape (lines,).
+        values: float64 of shape (lines, columns of the tables).
+    """
+
+    rows: np.ndarray
+    values: np.ndarray
+
+
+class Block(NamedTuple):
+    """Some rows of a query.
+
+    Attributes:
+        numbers: float64 of shape (rows, numbers), NaN for NULL.
+        texts: an Arrow array of strings for each text.
+        tables: what each table brought.
+    """
+
+    numbers: np.ndarray
+    texts: dict[str, pa.Array]
+    tables: dict[str, Cells]
+
 
 # What every binary COPY begins with: eleven bytes of signature, flags and the length of an extension that is empty.
 _HEADER_BYTES = 19
 _END_OF_ROWS = b"\xff\xff"
+# What an array of two dimensions begins with: their number, flags, the type, and size and lower bound of each.
+_ARRAY_HEADER_BYTES = 28
+_NO_TABLES: Mapping[str, int] = MappingProxyType({})
 
 
 def read_block(
@@ -33,6 +63,7 @@ def read_block(
     *,
     numbers: Sequence[str],
     texts: Sequence[str],
+    tables: Mapping[str, int] = _NO_TABLES,
 ) -> Block:
     """Read columns of a query, rows in its order.
 
@@ -42,15 +73,15 @@ def read_block(
         parameters: of `source`, as `%(name)s`.
         numbers: SQL expressions that can be cast to double precision.
         texts: SQL expressions that give text.
-
-    Returns:
-        the numbers, float64 of shape (rows, len(numbers)), NaN for NULL; and an Arrow array of strings for each text.
+        tables: SQL expressions that give double precision[] of two dimensions without NULL inside, or NULL for a table
+            without lines, and how many columns they have.
 
     Raises:
         psycopg.Error: Postgres refused the query.
     """
-    blocks = list(read_blocks(connection, source, parameters, numbers=numbers, texts=texts, rows=None))
-    return blocks[0] if blocks else (np.zeros((0, len(numbers))), {text: pa.array([], pa.string()) for text in texts})
+    for block in read_blocks(connection, source, parameters, numbers=numbers, texts=texts, tables=tables, rows=None):
+        return block
+    return _block(BytesIO(), BytesIO(), [0], numbers, texts, tables)
 
 
 def read_blocks(
@@ -60,6 +91,7 @@ def read_blocks(
     *,
     numbers: Sequence[str],
     texts: Sequence[str],
+    tables: Mapping[str, int] = _NO_TABLES,
     rows: int | None,
 ) -> Iterator[Block]:
     """Read as `read_block`, at most `rows` rows at a time as they arrive; nothing where there is no row.
@@ -69,7 +101,7 @@ def read_blocks(
     if connection.info.transaction_status is pq.TransactionStatus.IDLE:
         connection.execute("select")  # psycopg opens the transaction that the lines below run in
     selected = [f"coalesce(cast({number} as double precision), 'NaN')" for number in numbers]
-    statement = f"copy (select {', '.join([*selected, *texts])} {source}) to stdout with (format binary)"
+    statement = f"copy (select {', '.join([*selected, *texts, *tables])} {source}) to stdout with (format binary)"
     width = 2 + 12 * len(numbers)
     fixed, rest, ends = BytesIO(), BytesIO(), [0]
     start = _HEADER_BYTES
@@ -80,19 +112,33 @@ def read_blocks(
         ends.append(ends[-1] + rest.write(message[start + width :]))
         start = 0
         if len(ends) - 1 == rows:
-            yield _block(fixed, rest, ends, numbers, texts)
+            yield _block(fixed, rest, ends, numbers, texts, tables)
             fixed, rest, ends = BytesIO(), BytesIO(), [0]
     if len(ends) > 1:
-        yield _block(fixed, rest, ends, numbers, texts)
+        yield _block(fixed, rest, ends, numbers, texts, tables)
 
 
-def _block(fixed: BytesIO, rest: BytesIO, ends: list[int], numbers: Sequence[str], texts: Sequence[str]) -> Block:
-    """Rows that arrived: their numbers, one after another, and their texts, where each row's end."""
+def _block(
+    fixed: BytesIO,
+    rest: BytesIO,
+    ends: list[int],
+    numbers: Sequence[str],
+    texts: Sequence[str],
+    tables: Mapping[str, int],
+) -> Block:
+    """Rows that arrived: their numbers, one after another, and the others, where each row's end."""
     rows = len(ends) - 1
-    cells = np.frombuffer(fixed.getbuffer(), dtype=np.uint8).reshape(rows, -1)[:, 2:]
+    cells = np.frombuffer(fixed.getbuffer(), dtype=np.uint8).reshape(rows, 2 + 12 * len(numbers))[:, 2:]
     values = cells.reshape(rows, len(numbers), 12)[:, :, 4:].view(">f8")[:, :, 0]
-    columns = _texts(rest.getvalue(), np.array(ends[:-1], dtype=np.int64), len(texts))
-    return values.astype(np.float64), dict(zip(texts, columns, strict=True))
+    letters = np.frombuffer(rest.getvalue(), dtype=np.uint8)
+    position = np.array(ends[:-1], dtype=np.int64)
+    columns: dict[str, pa.Array] = {}
+    for text in texts:
+        columns[text], position = _text(letters, position)
+    cut: dict[str, Cells] = {}
+    for table, width in tables.items():
+        cut[table], position = _table(letters, position, width)
+    return Block(values.astype(np.float64), columns, cut)
 
 
 def _messages(connection: psycopg.Connection[Any], statement: str) -> Iterator[memoryview]:
@@ -139,20 +185,36 @@ def _wait(server: pq.abc.PGconn) -> None:
     server.consume_input()
 
 
-def _texts(content: bytes, position: np.ndarray, count: int) -> Iterator[pa.Array]:
-    """Cut the texts out: `position` is where each row begins; each text is its length (-1 for NULL) and its bytes."""
-    letters = np.frombuffer(content, dtype=np.uint8)
-    rows = len(position)
-    for _ in range(count):
-        lengths = np.zeros(rows, dtype=np.int64)
-        for byte in range(4):
-            lengths = lengths << 8 | letters[position + byte]
-        is_known = lengths < 1 << 31
-        lengths[~is_known] = 0
-        ends = np.concatenate([[0], np.cumsum(lengths)])
-        position = position + 4
-        places = np.repeat(position - ends[:-1], lengths) + np.arange(ends[-1])
-        validity = None if is_known.all() else pa.py_buffer(np.packbits(is_known, bitorder="little"))
-        buffers = [validity, pa.py_buffer(ends.astype(np.int32)), pa.py_buffer(letters[places])]
-        yield pa.Array.from_buffers(pa.string(), rows, buffers)
-        position = position + lengths
+def _text(letters: np.ndarray, position: np.ndarray) -> tuple[pa.Array, np.ndarray]:
+    """Cut out a text that begins at `position` in each row, and say where the next column begins."""
+    lengths = _at(letters, position, ">i4").astype(np.int64)
+    is_known = lengths >= 0
+    lengths[~is_known] = 0
+    ends = np.concatenate([[0], np.cumsum(lengths)])
+    position = position + 4
+    places = np.repeat(position - ends[:-1], lengths) + np.arange(ends[-1])
+    validity = None if is_known.all() else pa.py_buffer(np.packbits(is_known, bitorder="little"))
+    buffers = [validity, pa.py_buffer(ends.astype(np.int32)), pa.py_buffer(letters[places])]
+    return pa.Array.from_buffers(pa.string(), len(lengths), buffers), position + lengths
+
+
+def _table(letters: np.ndarray, position: np.ndarray, width: int) -> tuple[Cells, np.ndarray]:
+    """Cut out a table that begins at `position` in each row, and say where the next column begins.
+
+    After its length an array has a header, then each number's length and the number.
+    """
+    lengths = np.maximum(_at(letters, position, ">i4").astype(np.int64), 0)
+    counts = np.maximum(lengths - _ARRAY_HEADER_BYTES, 0) // 12
+    ends = np.cumsum(counts)
+    first = position + 4 + _ARRAY_HEADER_BYTES + 4
+    places = np.repeat(first - 12 * (ends - counts), counts) + 12 * np.arange(ends[-1] if len(ends) else 0)
+    values = _at(letters, places, ">f8").astype(np.float64).reshape(-1, width)
+    return Cells(np.repeat(np.arange(len(position)), counts // width), values), position + 4 + lengths
+
+
+def _at(letters: np.ndarray, position: np.ndarray, kind: str) -> np.ndarray:
+    """Numbers of a kind that begin at some bytes, wherever these lie."""
+    size = np.dtype(kind).itemsize
+    if not len(position):
+        return np.zeros(0, dtype=kind)
+    return np.ndarray((len(letters) - size + 1,), kind, letters, strides=(1,))[position]

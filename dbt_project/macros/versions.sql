@@ -213,13 +213,31 @@
 {%- endmacro %}
 
 
+{#- Rows of a table of versions at every date it may be read for; of dates of examples also those that are not due. -#}
+{% macro versions_as_of_dates(versions) -%}
+    select
+        versions.*,
+
+        dates.as_of_date
+
+    from {{ ref("int_built_dates") }} as dates
+    inner join {{ ref(versions) }} as versions
+        on {{ holds_at("versions", "dates.as_of_date") }}
+    where dates.relation_name = '{{ versions }}'
+{%- endmacro %}
+
+
 {#-
-    Every user and date a table of versions may be read for, also users without a version. Written without a subquery of
-    more than one table, so that Postgres can look up a few users of it.
+    Every user and date a table of versions may be read for, also users without a version, with some columns of
+    dim_users. Users of examples stand apart from everybody, so that a date of a run is read without asking of each.
 -#}
-{% macro users_as_built(versions) -%}
+{% macro users_as_built(versions, columns=[]) %}
     select
         users.user_id,
+
+        {%- for name in columns %}
+        users.{{ name }},
+        {%- endfor %}
 
         dates.as_of_date
 
@@ -228,7 +246,27 @@
         on users.registered_date < dates.as_of_date
     where
         dates.relation_name = '{{ versions }}'
-        and {{ is_due("dates", "users") }}
+        and dates.is_for_everybody
+    union all
+    select distinct
+        users.user_id,
+
+        {%- for name in columns %}
+        users.{{ name }},
+        {%- endfor %}
+
+        dates.as_of_date
+
+    from {{ ref("int_built_dates") }} as dates
+    inner join {{ ref("training_examples") }} as examples
+        on dates.as_of_date = examples.as_of_date
+    inner join {{ ref("dim_users") }} as users
+        on
+            examples.user_id = users.user_id
+            and users.registered_date < dates.as_of_date
+    where
+        dates.relation_name = '{{ versions }}'
+        and not dates.is_for_everybody
 {%- endmacro %}
 
 

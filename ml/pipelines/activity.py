@@ -9,7 +9,7 @@ import pandas as pd
 import psycopg
 import pyarrow as pa
 
-from ml.pipelines.reading import require_features
+from ml.pipelines.reading import require_features, user_ranges
 from ml.value import DEFINITIONS, ActivityModel, compare_definitions
 from warehouse.blocks import read_block
 from warehouse.door import Warehouse
@@ -56,24 +56,20 @@ def read_activity_in_parts(warehouse: Warehouse, as_of_date: date) -> Iterator[t
     """
     require_features(warehouse, as_of_date)
     names = [*_ACTIVITY, "is_inactive"]
-    parameters = {"as_of_date": as_of_date, "most": _USERS_AT_A_TIME, "last": ""}
     with closing(warehouse.connect()) as connection:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         connection.read_only = True
-        after = ""
-        while True:
-            numbers, texts = read_block(
+        for first, following in user_ranges(connection, _USERS_AT_A_TIME):
+            end = "" if following is None else " and user_id < %(next)s"
+            block = read_block(
                 connection,
-                f"from features.feat_user_behaviour where as_of_date = %(as_of_date)s{after}"
-                " order by user_id limit %(most)s",
-                parameters,
+                "from features.feat_user_behaviour where as_of_date = %(as_of_date)s and user_id >= %(first)s"
+                f"{end} order by user_id",
+                {"as_of_date": as_of_date, "first": first, "next": following},
                 numbers=[*_ACTIVITY, "cast(is_inactive as integer)"],
                 texts=["user_id"],
             )
-            if not len(numbers):
-                return
-            yield texts["user_id"], pd.DataFrame(numbers, columns=names)
-            parameters["last"], after = texts["user_id"][-1].as_py(), " and user_id > %(last)s"
+            yield block.texts["user_id"], pd.DataFrame(block.numbers, columns=names)
 
 
 def activity_rows(users: pd.DataFrame, model: ActivityModel, settings: Settings) -> pd.DataFrame:

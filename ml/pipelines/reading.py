@@ -1,15 +1,15 @@
-"""Reads users, examples and open events from the feature tables. Training and scoring read features by this code alone.
+"""Reads users, examples and open events from the feature tables, for training and scoring alike."""
 
-Every relation `features.feat_user_<topic>` is found in the catalogue and joined by its grain: a new feature is SQL and
-YAML, no Python.
-"""
-
+import math
 from dataclasses import dataclass, replace
 from datetime import date
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import psycopg
 
+from ml.pipelines.catalogue import FeatureCatalogue, PipelineError
 from ml.response import Examples
 from warehouse.door import Warehouse
 
@@ -24,11 +24,9 @@ __all__ = [
     "read_purchases",
     "read_training_rows",
     "require_features",
+    "user_ranges",
 ]
 
-_KEYS = ("user_id", "as_of_date", "event_type")
-_NO_FEATURE_SUFFIXES = ("_at", "_date", "_id")
-_NUMERIC_TYPES = {"smallint", "integer", "bigint", "numeric", "real", "double precision", "boolean"}
 # Randomised moments first, the newest of them before all, then the others by a hash.
 _DRAWN = """
     order by
@@ -38,90 +36,6 @@ _DRAWN = """
         example_id collate "C"
     limit %(most)s
 """
-_TEXT_TYPES = {"text", "character varying"}
-
-
-class PipelineError(RuntimeError):
-    """A stage cannot run on what is in the warehouse; the message says what to do."""
-
-
-@dataclass(frozen=True)
-class FeatureCatalogue:
-    """The feature relations and their feature columns, in a fixed order.
-
-    Attributes:
-        user_columns: columns by relation of grain (user_id, as_of_date).
-        event_columns: columns by relation of grain (user_id, as_of_date, event_type).
-        kinds: Postgres type of each column.
-    """
-
-    user_columns: dict[str, list[str]]
-    event_columns: dict[str, list[str]]
-    kinds: dict[str, str]
-
-    @classmethod
-    def read(cls, warehouse: Warehouse) -> "FeatureCatalogue":
-        """Look up what feature relations there are.
-
-        Raises:
-            PipelineError: there are none, or two of them have a column of the same name.
-        """
-        columns = warehouse.read_frame(
-            "select table_name::text as relation, column_name::text as name, data_type::text as kind"
-            " from information_schema.columns where table_schema = 'features' and table_name like 'feat\\_user\\_%'"
-            " order by table_name, ordinal_position"
-        )
-        user_columns: dict[str, list[str]] = {}
-        event_columns: dict[str, list[str]] = {}
-        owners: dict[str, str] = {}
-        kinds: dict[str, str] = {}
-        for relation, group in columns.groupby("relation", sort=True):
-            target = event_columns if "event_type" in set(group["name"]) else user_columns
-            target[str(relation)] = []
-            for name, kind in zip(group["name"], group["kind"], strict=True):
-                if name in _KEYS or name.startswith("_") or name.endswith(_NO_FEATURE_SUFFIXES):
-                    continue
-                if kind not in _NUMERIC_TYPES | _TEXT_TYPES:
-                    continue
-                if name in owners:
-                    raise PipelineError(
-                        f"features.{relation} and features.{owners[name]} both have a column {name}: rename one."
-                    )
-                owners[name] = str(relation)
-                kinds[name] = str(kind)
-                target[str(relation)].append(str(name))
-        if not user_columns:
-            raise PipelineError("There are no feature tables (features.feat_user_...): run build_features first.")
-        return cls(user_columns, event_columns, kinds)
-
-    @property
-    def user_names(self) -> list[str]:
-        """Names of the user features, in order."""
-        return [name for names in self.user_columns.values() for name in names]
-
-    @property
-    def event_names(self) -> list[str]:
-        """Names of the features towards a type of event, in order."""
-        return [name for names in self.event_columns.values() for name in names]
-
-    def is_text(self, name: str) -> bool:
-        """Whether a feature is a text; all others are numbers or truth values."""
-        return self.kinds[name] in _TEXT_TYPES
-
-    def joins(self, keys: str, *, with_event_features: bool) -> tuple[str, str]:
-        """Return the select list and the joins that add the features to a relation `keys` of the same grain."""
-        parts: list[tuple[dict[str, list[str]], tuple[str, ...]]] = [(self.user_columns, ("user_id", "as_of_date"))]
-        if with_event_features:
-            parts.append((self.event_columns, _KEYS))
-        selected, joined = [], []
-        for relations, grain in parts:
-            for relation, names in relations.items():
-                selected += [f'{relation}."{name}"' for name in names]
-                conditions = " and ".join(f"{relation}.{key} = {keys}.{key}" for key in grain)
-                # Looked up one by one: joined as a whole the views would be computed for all users and dates there are.
-                looked_up = f"select * from features.{relation} where {conditions} offset 0"
-                joined.append(f"left join lateral ({looked_up}) as {relation} on true")
-        return "".join(f", {column}" for column in selected), "\n".join(joined)
 
 
 @dataclass(frozen=True)
@@ -247,13 +161,34 @@ def require_features(warehouse: Warehouse, as_of_date: date) -> None:
     Raises:
         PipelineError: they were not.
     """
-    is_built = warehouse.scalar(
-        "select exists (select from features.feat_user_behaviour where as_of_date = %s)", (as_of_date,)
-    )
+    with warehouse.transaction() as connection:
+        # One row is asked for: what views join is looked up, not computed for everybody.
+        for way in ("hashjoin", "mergejoin", "bitmapscan"):
+            connection.execute(f"set local enable_{way} = off")
+        (is_built,) = connection.execute(
+            "select exists (select from features.feat_user_behaviour where as_of_date = %s)", (as_of_date,)
+        ).fetchone() or (False,)
     if not is_built:
         raise PipelineError(
             f"No user has features on {as_of_date}: the date is before all data, or build_features has not run for it."
         )
+
+
+def user_ranges(connection: psycopg.Connection[Any], rows: int) -> list[tuple[str, str | None]]:
+    """Cut all users into ranges of user_id with some `rows` users each: first user, and the first of the next range.
+
+    Where to cut is known from the statistics of raw.users; without any there is one range.
+    """
+    found = connection.execute(
+        "select users.reltuples, statistics.histogram_bounds::text::text[]"
+        " from pg_class as users inner join pg_namespace as schemas on schemas.oid = users.relnamespace"
+        " inner join pg_stats as statistics on (statistics.schemaname, statistics.tablename) = ('raw', 'users')"
+        " where (schemas.nspname, users.relname) = ('raw', 'users') and statistics.attname = 'user_id'"
+    ).fetchone()
+    users, bounds = found if found is not None and found[1] else (0, [])
+    count = min(math.ceil(users / rows), len(bounds)) or 1
+    starts = ["", *(bounds[len(bounds) * number // count] for number in range(1, count))]
+    return list(zip(starts, [*starts[1:], None], strict=True))
 
 
 def read_inactive_users(

@@ -13,7 +13,7 @@ import pandas as pd
 
 from ml.pipelines.batches import read_users
 from ml.pipelines.model import ScoringModel
-from ml.pipelines.reading import FeatureCatalogue
+from ml.pipelines.reading import FeatureCatalogue, user_ranges
 from ml.response import OutcomeModel, ResponseError
 from ml.segmentation import SegmentationError
 from warehouse.door import Warehouse
@@ -43,10 +43,13 @@ class Probe:
     @classmethod
     def read(cls, warehouse: Warehouse, as_of_date: date) -> "Probe":
         """Read some inactive users of a date; none where its features are not built."""
+        with warehouse.transaction() as connection:
+            following = user_ranges(connection, _USERS_TO_CHOOSE_FROM)[0][1]
+        # The first users of all are asked for, so that a million need not be sorted for it.
         found = warehouse.read_frame(
-            "select user_id from features.feat_user_behaviour where as_of_date = %s and is_inactive order by user_id"
-            " limit %s",
-            (as_of_date, _USERS_TO_CHOOSE_FROM),
+            "select user_id from features.feat_user_behaviour where as_of_date = %(as_of_date)s and is_inactive"
+            " and (%(next)s::text is null or user_id < %(next)s) order by user_id limit %(most)s",
+            {"as_of_date": as_of_date, "next": following, "most": _USERS_TO_CHOOSE_FROM},
         )
         user_ids = found["user_id"].iloc[:: max(1, len(found) // _PROBED_USERS)]
         users = read_users(warehouse, as_of_date, [str(user) for user in user_ids[:_PROBED_USERS]])

@@ -19,7 +19,7 @@ ROWS = """
 def test_numbers_and_texts_come_out_as_they_are(warehouse: Warehouse, rows: int) -> None:
     with warehouse.transaction() as connection:
         connection.execute(ROWS.replace("%s", str(rows - 1)))
-        numbers, texts = read_block(
+        numbers, texts, _ = read_block(
             connection,
             "from marts.things where n >= %(least)s and key <> %(quoted)s order by n",
             {"least": 0, "quoted": "o'x%"},
@@ -35,6 +35,30 @@ def test_numbers_and_texts_come_out_as_they_are(warehouse: Warehouse, rows: int)
         np.testing.assert_array_equal(numbers[:, position], column)
     assert texts["words"].to_pylist() == [row[4] for row in expected]
     assert texts["key"].to_pylist() == [row[5] for row in expected]
+
+
+@pytest.mark.parametrize("rows", [0, 1, 40])
+def test_tables_of_rows_come_out_line_by_line(warehouse: Warehouse, rows: int) -> None:
+    with warehouse.transaction() as connection:
+        numbers, texts, tables = read_block(
+            connection,
+            "from generate_series(1, %(rows)s) as n left join lateral (select array_agg(array[line, n / 8.0::float8,"
+            " 'NaN'] order by line) as lines from generate_series(1, n %% 4) as line) as found on true order by n",
+            {"rows": rows},
+            numbers=["n"],
+            texts=["case when mod(n, 2) > 0 then 'é' || n end"],
+            tables={"found.lines": 3, "array[array[n, -n]]::float8[]": 2},
+        )
+    expected = [(n - 1, line, n / 8) for n in range(1, rows + 1) for line in range(1, n % 4 + 1)]
+    lines = tables["found.lines"]
+    assert lines.values.shape == (len(expected), 3)
+    assert list(zip(lines.rows, *lines.values[:, :2].T, strict=True)) == expected
+    assert np.isnan(lines.values[:, 2]).all()
+    pairs = tables["array[array[n, -n]]::float8[]"]
+    np.testing.assert_array_equal(pairs.values, numbers * [1, -1])
+    np.testing.assert_array_equal(pairs.rows, np.arange(rows))
+    (words,) = texts.values()
+    assert words.to_pylist() == [f"é{n}" if n % 2 else None for n in range(1, rows + 1)]
 
 
 def test_a_refused_query_raises_and_leaves_a_transaction_that_can_be_rolled_back(warehouse: Warehouse) -> None:

@@ -62,9 +62,9 @@ due as (
 
 ),
 
-versions as (
+known as (
 
-    select * from {{ ref("user_event_types_versions") }}
+    select * from {{ ref("known_user_event_types") }}
 
 ),
 
@@ -75,19 +75,19 @@ feat_user_event_types as (
 
         due.event_type,
 
-        coalesce(versions.event_type_contacts_count, 0) as event_type_contacts_count,
-        coalesce(versions.event_type_responses_count, 0) as event_type_responses_count,
-        coalesce(versions.event_type_returns_count, 0) as event_type_returns_count,
-        {{ dbt.datediff("versions.last_contact_date", "due.as_of_date", "day") }} as days_since_last_event_type_contact,
+        coalesce(known.event_type_contacts_count, 0) as event_type_contacts_count,
+        coalesce(known.event_type_responses_count, 0) as event_type_responses_count,
+        coalesce(known.event_type_returns_count, 0) as event_type_returns_count,
+        known.days_since_last_event_type_contact,
 
         due.as_of_date
 
     from due
-    left join versions
+    left join known
         on
-            due.user_id = versions.user_id
-            and due.event_type = versions.event_type
-            and {{ holds_at("versions", "due.as_of_date") }}
+            due.user_id = known.user_id
+            and due.event_type = known.event_type
+            and due.as_of_date = known.as_of_date
 
 )
 

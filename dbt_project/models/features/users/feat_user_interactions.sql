@@ -1,12 +1,5 @@
 with
 
-sums as (
-
-    select * from {{ ref("user_sums_as_of_dates") }}
-
-),
-
--- Shares are unknown, hence null, for a user without any interaction.
 feat_user_interactions as (
 
     select
@@ -14,15 +7,12 @@ feat_user_interactions as (
 
         {%- for kind in var("interaction_kinds") %}
         {{ kind }}_interactions_count_90d,
-        cast(
-            cast({{ kind }}_interactions_count_life as numeric)
-            / nullif(interactions_count_life, 0) as double precision
-        ) as {{ kind }}_interactions_share,
+        {{ kind }}_interactions_share,
         {%- endfor %}
 
         as_of_date
 
-    from sums
+    from {{ ref("user_features_of_sums") }}
 
 )
 

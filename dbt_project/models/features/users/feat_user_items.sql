@@ -6,9 +6,9 @@ due as (
 
 ),
 
-versions as (
+known as (
 
-    select * from {{ ref("user_items_versions") }}
+    select * from {{ ref("known_user_items") }}
 
 ),
 
@@ -17,18 +17,18 @@ feat_user_items as (
     select
         due.user_id,
 
-        versions.favourite_category,
+        known.favourite_category,
 
-        coalesce(versions.categories_count_life, 0) as categories_count_life,
-        coalesce(versions.new_categories_count_90d, 0) as new_categories_count_90d,
+        coalesce(known.categories_count_life, 0) as categories_count_life,
+        coalesce(known.new_categories_count_90d, 0) as new_categories_count_90d,
 
         due.as_of_date
 
     from due
-    left join versions
+    left join known
         on
-            due.user_id = versions.user_id
-            and {{ holds_at("versions", "due.as_of_date") }}
+            due.user_id = known.user_id
+            and due.as_of_date = known.as_of_date
 
 )
 

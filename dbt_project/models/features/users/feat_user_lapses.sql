@@ -6,9 +6,9 @@ due as (
 
 ),
 
-versions as (
+known as (
 
-    select * from {{ ref("user_lapses_versions") }}
+    select * from {{ ref("known_user_lapses") }}
 
 ),
 
@@ -17,21 +17,21 @@ feat_user_lapses as (
     select
         due.user_id,
 
-        coalesce(versions.lapses_count, 0) as lapses_count,
-        coalesce(versions.returns_count, 0) as returns_count,
-        coalesce(versions.returns_after_contact_count, 0) as returns_after_contact_count,
-        coalesce(versions.returns_count - versions.returns_after_contact_count, 0) as returns_without_contact_count,
-        versions.mean_ended_lapse_days,
-        versions.longest_ended_lapse_days,
-        {{ dbt.datediff("versions.last_returned_date", "due.as_of_date", "day") }} as days_since_last_return,
+        coalesce(known.lapses_count, 0) as lapses_count,
+        coalesce(known.returns_count, 0) as returns_count,
+        coalesce(known.returns_after_contact_count, 0) as returns_after_contact_count,
+        coalesce(known.returns_without_contact_count, 0) as returns_without_contact_count,
+        known.mean_ended_lapse_days,
+        known.longest_ended_lapse_days,
+        known.days_since_last_return,
 
         due.as_of_date
 
     from due
-    left join versions
+    left join known
         on
-            due.user_id = versions.user_id
-            and {{ holds_at("versions", "due.as_of_date") }}
+            due.user_id = known.user_id
+            and due.as_of_date = known.as_of_date
 
 )
 

@@ -1,33 +1,27 @@
 with
 
-due as (
-
-    {{ users_as_built("user_sums_versions") }}
-
-),
-
 users as (
 
-    select * from {{ ref("dim_users") }}
+    {{ users_as_built(
+        "user_sums_versions", ["country", "language", "acquisition_channel", "birth_year"]
+    ) | indent }}
 
 ),
 
 feat_user_profile as (
 
     select
-        due.user_id,
+        user_id,
 
-        users.country,
-        users.language,
-        users.acquisition_channel,
+        country,
+        language,
+        acquisition_channel,
 
-        cast(extract(year from due.as_of_date) - users.birth_year as integer) as age_years,
+        cast(extract(year from as_of_date) - birth_year as integer) as age_years,
 
-        due.as_of_date
+        as_of_date
 
-    from due
-    inner join users
-        on due.user_id = users.user_id
+    from users
 
 )
 

@@ -1,0 +1,252 @@
+"""Reads features of whole ranges of users, everything that is known of a user in one row of one query."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psycopg
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ml.pipelines.catalogue import FeatureCatalogue
+from ml.pipelines.channels import BEST_PLACE, channels_at
+from warehouse.blocks import Block, Cells, read_block, read_blocks
+
+__all__ = ["FeatureReader", "UserBatch"]
+
+# What is selected before the features: whether the user may be reached and where, then who is unknown to a topic.
+_COLUMNS_BEFORE = 2
+
+
+@dataclass(frozen=True)
+class UserBatch:
+    """Some users of a date.
+
+    Attributes:
+        features: user features, index user_id: numbers and truth values as float64 (NaN for missing), texts as
+            categories.
+        event_features: features of the same users towards each type of event asked for, same index; frames without
+            columns where they were not asked for.
+        is_reachable: bool, shape (users,): may be contacted over at least one channel.
+        channels: the first of the channels asked for that the user agreed to and that is not suppressed, "" for none,
+            object of shape (users,).
+    """
+
+    features: pd.DataFrame
+    event_features: Mapping[str, pd.DataFrame]
+    is_reachable: np.ndarray
+    channels: np.ndarray
+
+
+class FeatureReader:
+    """What is read of users: which columns, of which date, and towards which types of events.
+
+    Args:
+        catalogue: the feature relations there are.
+        as_of_date: the date.
+        event_types: types towards which features are read.
+        channels: channels that are told apart, best first.
+    """
+
+    def __init__(
+        self, catalogue: FeatureCatalogue, as_of_date: date, event_types: Sequence[str], channels: Sequence[str]
+    ) -> None:
+        self._catalogue = catalogue
+        self._event_types, self._channels = tuple(event_types), tuple(channels)
+        self._parameters = {
+            "as_of_date": as_of_date,
+            "event_types": list(self._event_types),
+            "channels": list(self._channels),
+        }
+        names = catalogue.user_names
+        self._texts = [name for name in names if catalogue.is_text(name)]
+        self._numbers = [name for name in names if not catalogue.is_text(name)]
+        self._unknown: dict[tuple[str, str], dict[str, Any]] = {}
+
+    def batches(
+        self,
+        connection: psycopg.Connection[Any],
+        beside: psycopg.Connection[Any],
+        relation: str,
+        ranges: Sequence[tuple[str, str | None]],
+        rows: int,
+    ) -> Iterator[UserBatch]:
+        """Read inactive users of ranges of user_id, at most `rows` at a time; one empty batch where there is nobody.
+
+        Whose column is_inactive counts is said by `relation`. What holds of users of whom nothing is known is asked by
+        the connection `beside`, as the first one is busy.
+        """
+        # Those beside which there is a relation without the users of whom nothing is known.
+        partial = [name for name in self._catalogue.user_columns if name in self._catalogue.known]
+        topic = relation.removeprefix("features.")
+        read_from = f"features.{self._catalogue.shown_of[topic]}" if topic in self._catalogue.shown_of else relation
+        count = 0
+        for first, following in ranges:
+
+            def within(name: str, following: str | None = following) -> str:
+                # The range stands at every relation: Postgres does not carry it over from one to the next by itself.
+                end = "" if following is None else f" and {name}.user_id < %(next)s"
+                return f"{name}.user_id >= %(first)s{end}"
+
+            asked = self._of_users(f"{read_from} as users", within, partial)
+            tables = {f"{name}.lines": 1 + len(names) for name, names in self._event_columns().items()}
+            asked["source"] += "".join(self._towards_events(name, within) for name in self._event_columns())
+            asked["source"] += f" where users.as_of_date = %(as_of_date)s and users.is_inactive and {within('users')}"
+            asked["source"] += " order by users.user_id"
+            parameters = {**self._parameters, "first": first, "next": following}
+            for block in read_blocks(connection, parameters=parameters, rows=rows, tables=tables, **asked):
+                count += 1
+                yield self._batch(block, partial, beside)
+        if not count:
+            nobody = np.zeros((0, _COLUMNS_BEFORE + len(self._numbers)))
+            texts = {name: pa.array([], pa.string()) for name in ("user_id", *self._texts)}
+            nothing = {
+                name: Cells(np.zeros(0, dtype=np.int64), np.zeros((0, 1 + len(names))))
+                for name, names in self._event_columns().items()
+            }
+            yield self._batch(Block(nobody, texts, nothing), (), beside)
+
+    def of_users(self, connection: psycopg.Connection[Any], user_ids: Sequence[str]) -> pd.DataFrame:
+        """Read the features of some users, each looked up, in any order; who has no row has no values."""
+        selected, joined = self._catalogue.joins("users", with_event_features=False)
+        column = dict(zip(self._catalogue.user_names, selected.removeprefix(", ").split(", "), strict=True))
+        block = read_block(
+            connection,
+            "from (select user_id, cast(%(as_of_date)s as date) as as_of_date"
+            f" from unnest(%(user_ids)s::text[]) as asked (user_id)) as users {joined}",
+            {**self._parameters, "user_ids": list(user_ids)},
+            numbers=["0", "0", *(self._catalogue.as_number(name, column[name]) for name in self._numbers)],
+            texts=["users.user_id", *(column[name] for name in self._texts)],
+        )
+        return self._features(block, (), connection)
+
+    def _event_columns(self) -> Mapping[str, list[str]]:
+        return self._catalogue.event_columns if self._event_types else {}
+
+    def _of_users(self, users: str, within: Callable[[str], str], partial: Sequence[str]) -> dict[str, Any]:
+        """What to read of a relation called users: arguments of `read_blocks`.
+
+        `within` is the condition that a row of a relation is about one of them; `partial` are the relations that are
+        read without the users of whom nothing is known.
+        """
+        read_from = {
+            name: self._catalogue.known[name] if name in partial else self._catalogue.shown_of.get(name, name)
+            for name in self._catalogue.user_columns
+        }
+        # The relation that says who is inactive is most often one of those with features.
+        alias = {source: "users" if users == f"features.{source} as users" else source for source in read_from.values()}
+        column = {
+            name: f'{alias[read_from[relation]]}."{name}"'
+            for relation, names in self._catalogue.user_columns.items()
+            for name in names
+        }
+        joined = [
+            f" left join features.{source} on {source}.user_id = users.user_id"
+            f" and {source}.as_of_date = %(as_of_date)s and {within(source)}"
+            for source in alias
+            if alias[source] == source
+        ]
+        reachable = (
+            f" left join ({BEST_PLACE} and {within('granted')} group by granted.user_id) as reachable"
+            " on reachable.user_id = users.user_id"
+        )
+        return {
+            "source": f"from {users}{reachable}{''.join(joined)}",
+            "numbers": [
+                "cast(reachable.user_id is not null as integer)",
+                "coalesce(reachable.place, 0)",
+                *(f"cast({alias[read_from[name]]}.user_id is null as integer)" for name in partial),
+                *(self._catalogue.as_number(name, column[name]) for name in self._numbers),
+            ],
+            "texts": ["users.user_id", *(column[name] for name in self._texts)],
+        }
+
+    def _towards_events(self, relation: str, within: Callable[[str], str]) -> str:
+        """Join what users did towards types of events: a table a user, so that a user stays one row."""
+        cells = ", ".join(
+            f"coalesce(cast({self._catalogue.as_number(name, name)} as double precision), 'NaN')"
+            for name in self._catalogue.event_columns[relation]
+        )
+        return (
+            " left join (select user_id, array_agg(array[cast(array_position(%(event_types)s, event_type) - 1"
+            f" as double precision), {cells}]) as lines"
+            f" from features.{self._catalogue.known.get(relation, relation)} as towards"
+            f" where as_of_date = %(as_of_date)s and event_type = any(%(event_types)s) and {within('towards')}"
+            f" group by user_id) as {relation} on {relation}.user_id = users.user_id"
+        )
+
+    def _batch(self, block: Block, partial: Sequence[str], beside: psycopg.Connection[Any]) -> UserBatch:
+        features = self._features(block, partial, beside)
+        blocks = [
+            self._towards(relation, cells, features.index, beside)
+            for relation, cells in zip(self._event_columns(), block.tables.values(), strict=True)
+        ]
+        names = self._catalogue.event_names
+        joined = np.concatenate(blocks, axis=2) if blocks else np.zeros((len(self._event_types), len(features), 0))
+        towards = {
+            event_type: pd.DataFrame(part, index=features.index, columns=names, copy=False)
+            for event_type, part in zip(self._event_types, joined, strict=True)
+        }
+        is_reachable, place = block.numbers[:, 0] != 0, block.numbers[:, 1]
+        return UserBatch(features, towards, is_reachable, channels_at(self._channels, place))
+
+    def _features(self, block: Block, partial: Sequence[str], beside: psycopg.Connection[Any]) -> pd.DataFrame:
+        numbers = block.numbers[:, _COLUMNS_BEFORE + len(partial) :]
+        user_ids, *words = block.texts.values()
+        texts = dict(zip(self._texts, words, strict=True))
+        place = {name: position for position, name in enumerate(self._numbers)}
+        for position, relation in enumerate(partial):
+            is_unknown = block.numbers[:, _COLUMNS_BEFORE + position] != 0
+            if is_unknown.any():
+                of_all = self._of_unknown(beside, relation, user_ids[int(is_unknown.argmax())].as_py())
+                for name, value in of_all.items():
+                    if name in place:
+                        numbers[is_unknown, place[name]] = value
+                    elif value is not None:
+                        texts[name] = pc.if_else(pa.array(is_unknown), value, texts[name])
+        index = pd.Index(user_ids.to_pandas(), name="user_id")
+        features = pd.DataFrame(numbers, index=index, columns=self._numbers, copy=False)
+        for name, column in texts.items():
+            features[name] = column.dictionary_encode().to_pandas().array
+        return features
+
+    def _towards(self, relation: str, cells: Cells, user_ids: pd.Index, beside: psycopg.Connection[Any]) -> np.ndarray:
+        """Features of a relation towards each type of event, (types, users, features)."""
+        names = self._catalogue.event_columns[relation]
+        towards = np.full((len(self._event_types), len(user_ids), len(names)), np.nan)
+        types = cells.values[:, 0].astype(np.int64)
+        if relation in self._catalogue.known:
+            is_unknown = np.ones(towards.shape[:2], dtype=bool)
+            is_unknown[types, cells.rows] = False
+            for event_type, part, unknown in zip(self._event_types, towards, is_unknown, strict=True):
+                if unknown.any():
+                    of_all = self._of_unknown(beside, relation, user_ids[int(unknown.argmax())], event_type)
+                    part[:] = [of_all[name] for name in names]
+        towards[types, cells.rows] = cells.values[:, 1:]
+        return towards
+
+    def _of_unknown(
+        self, connection: psycopg.Connection[Any], relation: str, user_id: str, event_type: str = ""
+    ) -> dict[str, Any]:
+        """What a relation says of all users of whom nothing is known (towards a type), as it says it of one of them."""
+        if (relation, event_type) not in self._unknown:
+            columns = {**self._catalogue.user_columns, **self._catalogue.event_columns}[relation]
+            numbers = [name for name in columns if not self._catalogue.is_text(name)]
+            texts = [name for name in columns if self._catalogue.is_text(name)]
+            block = read_block(
+                connection,
+                f"from features.{relation} where as_of_date = %(as_of_date)s and user_id = %(user_id)s"
+                + (" and event_type = %(event_type)s" if event_type else ""),
+                {**self._parameters, "user_id": user_id, "event_type": event_type},
+                numbers=[self._catalogue.as_number(name, f'"{name}"') for name in numbers],
+                texts=[f'"{name}"' for name in texts],
+            )
+            found: dict[str, Any] = dict.fromkeys(numbers, np.nan) | dict.fromkeys(texts)
+            if len(block.numbers):
+                words = [column[0].as_py() for column in block.texts.values()]
+                found |= dict(zip(numbers, block.numbers[0], strict=True)) | dict(zip(texts, words, strict=True))
+            self._unknown[relation, event_type] = found
+        return self._unknown[relation, event_type]
