@@ -138,7 +138,8 @@ def _block(
     cut: dict[str, Cells] = {}
     for table, width in tables.items():
         cut[table], position = _table(letters, position, width)
-    return Block(values.astype(np.float64), columns, cut)
+    # One column after another: whoever takes some of the columns copies them as they lie.
+    return Block(values.astype(np.float64, order="F"), columns, cut)
 
 
 def _messages(connection: psycopg.Connection[Any], statement: str) -> Iterator[memoryview]:

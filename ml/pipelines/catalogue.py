@@ -114,7 +114,7 @@ class FeatureCatalogue:
 
     def joins(self, keys: str, *, with_event_features: bool) -> tuple[str, str]:
         """Return the select list and the joins that add the features to a relation `keys` of the same grain."""
-        parts = [(self.user_columns, ("user_id", "as_of_date"))]
+        parts: list[tuple[Mapping[str, list[str]], tuple[str, ...]]] = [(self.user_columns, KEYS[:2])]
         if with_event_features:
             parts.append((self.event_columns, KEYS))
         selected, joined = [], []

@@ -247,6 +247,22 @@ def test_lapses_and_contacts(built: str) -> None:
     assert (control["contacts_count_life"], control["days_since_last_contact"]) == (0, None)
 
 
+@pytest.mark.parametrize("topic", ["items", "contacts", "lapses", "social", "event_types"])
+def test_known_users_are_as_the_features_say_and_all_others_alike(built: str, topic: str) -> None:
+    keys = ("user_id", "event_type") if topic == "event_types" else ("user_id",)
+    said, known = (
+        {tuple(row[key] for key in keys): {name: row[name] for name in row if name not in keys} for row in rows}
+        for rows in (
+            read(built, f"select * from features.{kind}_user_{topic} where as_of_date = %s", AS_OF)
+            for kind in ("feat", "known")
+        )
+    )
+    assert 0 < len([key for key in said if key in known]) < len(said)
+    assert {key: row for key, row in said.items() if key in known} == {key: known[key] for key in said if key in known}
+    others = [row for key, row in said.items() if key not in known]
+    assert all(row == others[0] for row in others)
+
+
 def test_return_is_the_first_activity_within_fourteen_days(built: str) -> None:
     assert example(built, "returner")["has_returned"] is True
     assert example(built, "returner")["returned_at"] == moment("2026-02-10 12:00:00")
