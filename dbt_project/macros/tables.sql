@@ -2,8 +2,6 @@
     dbt fills a table with an enforced contract by `insert into ... select`, which Postgres never plans in parallel;
     `create table as` it does. The contract has been compared with the columns before, so the table is the same.
     What an incremental run computes of versions is a view: its rows are read once, and go straight to what differs.
-    A table of versions leaves room in its pages, and has no index on the date a version ends with: to end one then
-    changes its page alone, for half the price.
 -#}
 {% macro postgres__create_table_as(temporary, relation, sql) -%}
     {%- set contract = config.get("contract") -%}
@@ -11,13 +9,10 @@
     {%- if contract.enforced %}
     {{ get_assert_columns_equivalent(sql) }}
     {%- endif %}
-    {%- set is_of_versions = config.get("incremental_strategy") == "replace_versions" -%}
-    {%- if temporary and is_of_versions %}
+    {%- if temporary and config.get("incremental_strategy") == "replace_versions" %}
     create temporary view {{ relation }} as (
     {%- elif temporary %}
     create temporary table {{ relation }} as (
-    {%- elif is_of_versions %}
-    create table {{ relation }} with (fillfactor = 80) as (
     {%- else %}
     create table {{ relation }} as (
     {%- endif %}
