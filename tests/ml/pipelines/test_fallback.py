@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ml.pipelines import sanity
 from ml.pipelines.fallback import FALLBACK_VERSION, trusted_model
 from ml.pipelines.model import ScoringModel, open_registry
-from ml.pipelines.reading import read_training_rows
+from ml.pipelines.reading import read_inactive_users, read_training_rows
 from ml.pipelines.score import score_users
 from ml.pipelines.train import train_models
 from ml.segmentation import UserSegmenter
@@ -167,3 +168,16 @@ def test_a_good_champion_scores_without_a_word(house: House) -> None:
     trusted = trusted_model(house.warehouse, DAY, house.settings)
     assert (trusted.note, trusted.messages) == ("", ())
     assert isinstance(trusted.model, ScoringModel)
+
+
+def test_models_are_tried_on_users_wherever_the_inactive_ones_lie(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.fill()
+    inactive = read_inactive_users(house.warehouse, DAY)
+    first = str(inactive.index[0])
+    monkeypatch.setattr(sanity, "user_ranges", lambda connection, rows: [("", first), (first, None)])
+
+    probe = sanity.Probe.read(house.warehouse, DAY)
+
+    assert set(probe.users.index) == set(inactive.index)
