@@ -1,4 +1,4 @@
-"""Scoring from Postgres to Postgres: `python -m tests.benchmarks.bench_scoring [--users 1000000] [--players 5000]`.
+"""Scoring from Postgres to Postgres: `python -m tests.benchmarks.bench_scoring [--users 1000000]`.
 
 A game world of `--players` is landed, its features are built and models are trained; then the features of its inactive
 users are copied inside Postgres under new ids until there are `--users` of them. Prints seconds and peak memory of
@@ -38,6 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--users", type=int, default=1_000_000)
     parser.add_argument("--players", type=int, default=5_000)
+    parser.add_argument("--history", action="store_true", help="copy also what held of users before the day")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="rekindle-bench-") as name:
         folder = Path(name)
@@ -46,7 +47,7 @@ def main() -> None:
         server.start()
         try:
             settings = prepare(folder, server, chosen.players)
-            multiply(settings.warehouse_url, chosen.users)
+            multiply(settings.warehouse_url, chosen.users, with_history=chosen.history)
             measure(settings, server)
         finally:
             server.remove()
@@ -68,8 +69,11 @@ def prepare(folder: Path, server: EmbeddedPostgres, players: int) -> Settings:
     return settings
 
 
-def multiply(url: str, users: int) -> None:
-    """Copy what is known of the inactive users of the day under new ids until there are so many."""
+def multiply(url: str, users: int, *, with_history: bool) -> None:
+    """Copy what is known of the inactive users of the day under new ids until there are so many.
+
+    What held before the day (some twenty versions a user) is copied only if asked for: of ten million it fills a disk.
+    """
     with psycopg.connect(url) as connection:
         connection.execute("set local synchronous_commit = off")
         connection.execute(
@@ -94,6 +98,8 @@ def multiply(url: str, users: int) -> None:
                 "md5(copy::text) || source.user_id" if name == "user_id" else f'source."{name}"' for name in columns
             )
             of_day = f"where source.as_of_date = '{DAY}'" if "as_of_date" in columns else ""
+            if "valid_until_date" in columns and not with_history:
+                of_day = f"where source.valid_from_date <= '{DAY}' and '{DAY}' < source.valid_until_date"
             connection.execute(
                 f"insert into {table} ({into}) select {chosen} from {table} as source"
                 f" inner join inactive using (user_id) cross join generate_series(2, %s) as copy {of_day}",
