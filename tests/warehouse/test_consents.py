@@ -20,9 +20,10 @@ TARGET = (
 
 def land(connection: psycopg.Connection, rows: list[tuple[str, str, str, bool, datetime]]) -> None:
     """Put consents (id, user, channel, granted, when) into raw as a landing does."""
-    with connection.cursor().copy("copy raw.consents from stdin") as copy:
+    columns = "consent_id, user_id, channel, purpose, is_granted, decided_at, _batch_id, _landing_id"
+    with connection.cursor().copy(f"copy raw.consents ({columns}) from stdin") as copy:
         for consent_id, user, channel, granted, when in rows:
-            copy.write_row((consent_id, user, channel, "marketing", granted, when, "batch"))
+            copy.write_row((consent_id, user, channel, "marketing", granted, when, "batch", 1))
 
 
 def granted_pairs(warehouse: Warehouse) -> set[tuple[str, str]]:
