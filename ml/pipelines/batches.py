@@ -1,8 +1,8 @@
-"""Reads users of a date in batches of bounded size, the next ones while the last is worked on."""
+"""Reads users of a date in batches of bounded size, the next ones while the last is worked on, and writes behind it."""
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import date
 from typing import Any, TypeVar, cast
@@ -15,7 +15,7 @@ from ml.pipelines.feature_blocks import FeatureReader, UserBatch
 from ml.pipelines.reading import FeatureCatalogue, require_features, user_ranges
 from warehouse.door import Warehouse
 
-__all__ = ["ROWS_PER_BATCH", "UserBatch", "read_user_batches", "read_users"]
+__all__ = ["ROWS_PER_BATCH", "UserBatch", "read_user_batches", "read_users", "write_behind"]
 
 # 65,536 users with 150 features are some 80 MB, which are there twice while the numbers are put into order.
 ROWS_PER_BATCH = 65_536
@@ -101,3 +101,22 @@ def _read_ahead(items: Iterator[_Item]) -> Iterator[_Item]:
         while (item := coming.result()) is not nothing:
             coming = executor.submit(next, items, nothing)
             yield cast(_Item, item)
+
+
+@contextmanager
+def write_behind(write: Callable[[_Item], None]) -> Iterator[Callable[[_Item], None]]:
+    """Give what hands items to `write`, which takes one after the other in a thread; at most one waits for the last.
+
+    All are written when the block ends. What `write` raises is raised by the next hand-over, or by the end.
+    """
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="write-behind") as executor:
+        going: list[Future[None]] = []
+
+        def hand_over(item: _Item) -> None:
+            while going:
+                going.pop().result()
+            going.append(executor.submit(write, item))
+
+        yield hand_over
+        while going:
+            going.pop().result()

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from ml.contracts import StageReport
 from ml.pipelines.activity import comparison_sentence, write_user_activity
-from ml.pipelines.batches import ROWS_PER_BATCH
+from ml.pipelines.batches import ROWS_PER_BATCH, write_behind
 from ml.pipelines.matrix import Prediction, UserPredictions, matrix_values
 from ml.pipelines.model import ScoringModel
 from ml.pipelines.portrait import Portrait
@@ -42,7 +42,7 @@ def score_users(as_of_date: date, settings: Settings, *, rows_per_batch: int = R
     prediction = Prediction.of(warehouse, as_of_date, settings)
     comparison = write_user_activity(warehouse, as_of_date, prediction.model.activity, settings)
     segments, portrait = Segments(prediction.model, len(prediction.events)), Portrait(prediction.model.segmenter)
-    users, responses = 0, 0
+    written = Counter[str]()
     evidence: dict[str, str] = {}
     key = {"as_of_date": as_of_date}
     with warehouse.transaction() as connection:
@@ -50,21 +50,27 @@ def score_users(as_of_date: date, settings: Settings, *, rows_per_batch: int = R
             warehouse.replacing(connection, "predictions.user_scores", key) as write_users,
             warehouse.replacing(connection, "predictions.response_scores", key) as write_responses,
         ):
-            for predicted in prediction.batches(rows_per_batch):
-                values = matrix_values(predicted.matrix, settings)
-                segments.add(predicted, values)
-                evidence.update(
-                    zip(predicted.matrix.events["event_type"], predicted.matrix.events["evidence"], strict=True)
-                )
-                scores = user_scores(predicted, values)
-                portrait.add(predicted.features, predicted.segments, scores["value_score"])
-                users += write_users(_as_rows(scores, as_of_date))
-                responses += write_responses(_as_rows(response_scores(predicted, values, prediction.note), as_of_date))
+
+            def write(rows: tuple[pa.Table, pa.Table]) -> None:
+                written["users"] += write_users(rows[0])
+                written["responses"] += write_responses(rows[1])
+
+            with write_behind(write) as hand_over:
+                for predicted in prediction.batches(rows_per_batch):
+                    values = matrix_values(predicted.matrix, settings)
+                    segments.add(predicted, values)
+                    evidence.update(
+                        zip(predicted.matrix.events["event_type"], predicted.matrix.events["evidence"], strict=True)
+                    )
+                    scores = user_scores(predicted, values)
+                    portrait.add(predicted.features, predicted.segments, scores["value_score"])
+                    responses = response_scores(predicted, values, prediction.note)
+                    hand_over((_as_rows(scores, as_of_date), _as_rows(responses, as_of_date)))
         profiles = segments.rows(prediction.events["event_type"].to_numpy(dtype=object))
         warehouse.replace_rows(connection, "predictions.segments", profiles.assign(**key), key)
     folder = portrait.save(warehouse, as_of_date, segments.profiles, settings)
     messages = [*prediction.messages, comparison_sentence(comparison, settings)]
-    if users == 0:
+    if not written["users"]:
         messages.append("Nobody is inactive on this date, so there is nobody to score.")
     if len(prediction.events) == 0:
         messages.append("No event is open on this date: users are ranked by what they are worth, none is invited.")
@@ -75,14 +81,14 @@ def score_users(as_of_date: date, settings: Settings, *, rows_per_batch: int = R
             "Invite a random part of the users first, so that the next run knows."
         )
     details: dict[str, float | int | str] = {
-        "users": users,
+        "users": written["users"],
         "events": len(prediction.events),
         "segments": len(profiles),
         "version": prediction.model_version,
     }
     if folder is not None:
         details["pictures"] = str(folder)
-    return StageReport("score_users", as_of_date, users + responses, tuple(messages), details)
+    return StageReport("score_users", as_of_date, written.total(), tuple(messages), details)
 
 
 def user_scores(predicted: UserPredictions, values: np.ndarray) -> dict[str, np.ndarray | pa.Array]:
