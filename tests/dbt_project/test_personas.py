@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import date, timedelta
 from decimal import Decimal
@@ -346,3 +347,18 @@ def test_building_again_changes_nothing_and_another_date_leaves_this_one_alone(
     assert read(built, "select count(*) as found from features.feat_user_money where as_of_date = '2026-03-04'") == [
         {"found": len(personas().tables["users"])}
     ]
+
+
+def test_reading_everybody_at_a_date_need_not_pass_what_held_before(built: str) -> None:
+    tables = {
+        name.removeprefix("features.")
+        for name in relations_of(built)
+        if re.fullmatch(r"features\.user_\w+_versions", name)
+    }
+    indexed = read(
+        built,
+        "select tablename from pg_indexes where schemaname = 'features'"
+        " and strpos(indexdef, '(valid_until_date, user_id)') > 0",
+    )
+    assert len(tables) > 4
+    assert {row["tablename"] for row in indexed} == tables

@@ -1,7 +1,10 @@
 {{
     config(
         unique_key=["user_id", "event_type", "valid_from_date"],
-        indexes=[{"columns": ["user_id", "event_type", "valid_from_date"], "unique": true}],
+        indexes=[
+            {"columns": ["user_id", "event_type", "valid_from_date"], "unique": true},
+            {"columns": ["valid_until_date", "user_id"]},
+        ],
     )
 }}
 
