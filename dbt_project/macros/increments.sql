@@ -153,6 +153,22 @@
 {%- endmacro %}
 
 
+{#- Appends rows that were computed and whose key is not, or no longer, in the table. -#}
+{% macro insert_what_is_not_there(target, source, names, key) -%}
+    insert into {{ target }} ({{ names | join(", ") }})
+    select {{ names | join(", ") }}
+    from {{ source }} as computed
+    where not exists (
+        select 1
+        from {{ target }} as known
+        where
+            {%- for name in key %}
+            known.{{ name }} = computed.{{ name }}{{ " and" if not loop.last }}
+            {%- endfor %}
+    );
+{%- endmacro %}
+
+
 {#-
     Incremental strategy `replace_range`: the dates from the first to the last one that were computed again are
     replaced: what is no longer there goes, and of the rest what is not as it was. The model's `unique_key` ends with its
@@ -180,17 +196,7 @@
                 is not distinct from ({% for name in values %}computed.{{ name }}{{ ", " if not loop.last }}{% endfor %})
         );
 
-    insert into {{ target }} ({{ names | join(", ") }})
-    select {{ names | join(", ") }}
-    from {{ source }} as computed
-    where not exists (
-        select 1
-        from {{ target }} as known
-        where
-            {%- for name in key %}
-            known.{{ name }} = computed.{{ name }}{{ " and" if not loop.last }}
-            {%- endfor %}
-    );
+    {{ insert_what_is_not_there(target, source, names, key) }}
 {%- endmacro %}
 
 
@@ -254,17 +260,7 @@
         ({% for name in values %}known.{{ name }}{{ ", " if not loop.last }}{% endfor %})
         is distinct from ({% for name in values %}computed.{{ name }}{{ ", " if not loop.last }}{% endfor %});
 
-    insert into {{ target }} ({{ names | join(", ") }})
-    select {{ names | join(", ") }}
-    from {{ source }} as computed
-    where not exists (
-        select 1
-        from {{ target }} as known
-        where
-            {%- for name in key %}
-            known.{{ name }} = computed.{{ name }}{{ " and" if not loop.last }}
-            {%- endfor %}
-    );
+    {{ insert_what_is_not_there(target, source, names, key) }}
 {%- endmacro %}
 
 
