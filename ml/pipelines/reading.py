@@ -27,9 +27,22 @@ __all__ = [
     "user_ranges",
 ]
 
-# Randomised moments first, the newest of them before all, then the others by a hash.
+# Of moments read in part so many are kept for those that chance did not decide, as long as there are any: tests show
+# whether there is an effect, and the others who is moved more (docs/adr/0009-picked-rows-teach-slopes.md).
+_SHARE_OF_OTHERS = 0.25
+# Either kind has its places, and takes those that the other one leaves: of randomised moments the newest, of the others
+# some drawn by a hash.
 _DRAWN = """
     order by
+        row_number() over (
+            partition by assignment_probability is null
+            order by
+                case when assignment_probability is not null then as_of_date end desc,
+                md5(example_id),
+                example_id collate "C"
+        ) > case
+            when assignment_probability is null then %(most)s - %(most_randomised)s else %(most_randomised)s
+        end,
         assignment_probability is null,
         case when assignment_probability is not null then as_of_date end desc,
         md5(example_id),
@@ -109,8 +122,8 @@ def read_training_rows(
     Args:
         warehouse: where they are.
         as_of_date: what was known on it.
-        most: at most so many: moments at which chance decided who was invited come first, the newest of them before
-            all, then others drawn by a hash of their id; None = all.
+        most: at most so many: of moments at which chance decided who was invited the newest, and others drawn by a
+            hash of their id, for which a quarter is kept; None = all.
         only_events: leave out moments that belong to no event.
         with_features: join the features; without them both frames of features have no columns.
         with_every_return: where some are left out, read those with a return all the same, for what comes after one:
@@ -147,7 +160,13 @@ def _read_rows(
         " coalesce(examples.conversion_known_at <= %(as_of_date)s, false) as is_conversion_known, examples.known_count"
         f"{selected} from known as examples {joined}"
         ' order by examples.example_id collate "C"',
-        {"as_of_date": as_of_date, "most": most, "only_events": only_events, "only_returned": only_returned},
+        {
+            "as_of_date": as_of_date,
+            "most": most,
+            "most_randomised": None if most is None else most - int(most * _SHARE_OF_OTHERS),
+            "only_events": only_events,
+            "only_returned": only_returned,
+        },
     )
     left_out = int(frame["known_count"].iloc[0]) - len(frame) if len(frame) else 0
     features = {*catalogue.user_names, *catalogue.event_names, "known_count"}

@@ -93,8 +93,8 @@ def train_models(as_of_date: date, settings: Settings) -> StageReport:
     rows = read_training_rows(warehouse, as_of_date, most=MOST_EXAMPLES, with_every_return=True)
     if rows.left_out:
         messages.append(
-            f"{len(rows.keys)} examples were learned from, all randomised ones first; {rows.left_out} were left out, "
-            "except for what came after a return."
+            f"{len(rows.keys)} examples were learned from, the newest randomised ones and some others; "
+            f"{rows.left_out} were left out, except for what came after a return."
         )
     model, metrics, sentences = fit_scoring_model(warehouse, as_of_date, rows, settings, previous=incumbent)
     promote = True

@@ -40,7 +40,7 @@ def test_only_outcomes_known_by_the_date_are_read(house: House) -> None:
     assert known["example_id"].is_monotonic_increasing
 
 
-def test_a_part_of_the_examples_holds_the_newest_randomised_ones(house: House) -> None:
+def test_a_part_of_the_examples_holds_the_newest_randomised_ones_and_others(house: House) -> None:
     house.fill(exposures=300)
     house.warehouse.execute(
         "update features.training_examples set assignment_probability = null, event_id = null"
@@ -49,15 +49,33 @@ def test_a_part_of_the_examples_holds_the_newest_randomised_ones(house: House) -
     whole, part = (read_training_rows(house.warehouse, DAY, most=most) for most in (None, 40))
     assert (whole.left_out, part.left_out, len(part.keys)) == (0, len(whole.keys) - 40, 40)
     chance = whole.keys[whole.keys["assignment_probability"].notna()]
-    assert part.keys["assignment_probability"].notna().all()
-    assert part.keys["as_of_date"].min() >= chance["as_of_date"].sort_values().iloc[-40]
-    more = read_training_rows(house.warehouse, DAY, most=len(chance) + 20).keys
-    assert set(chance["example_id"]) <= set(more["example_id"])
+    assert min(len(chance), len(whole.keys) - len(chance)) > 40, "either kind alone would fill the part"
+    drawn = part.keys[part.keys["assignment_probability"].notna()]
+    assert len(drawn) == 30, "chance decided three quarters of them"
+    assert drawn["as_of_date"].min() >= chance["as_of_date"].sort_values().iloc[-30]
+    pd.testing.assert_frame_equal(read_training_rows(house.warehouse, DAY, most=40).keys, part.keys)
     assert len(read_training_rows(house.warehouse, DAY, only_events=True).keys) == len(chance)
     some = read_inactive_users(house.warehouse, DAY, most=9)
     everybody = read_inactive_users(house.warehouse, DAY)
     pd.testing.assert_frame_equal(some, everybody.loc[some.index])
     assert len(some) == 9
+
+
+@pytest.mark.parametrize("condition", ["number <= 5", "number > 5"])
+def test_examples_of_one_kind_take_the_places_that_the_other_leaves(house: House, condition: str) -> None:
+    house.fill(exposures=300)
+    house.warehouse.execute(
+        "update features.training_examples set assignment_probability = null where example_id in (select example_id"
+        " from (select *, row_number() over (order by example_id) as number from features.training_examples) as rows"
+        f" where {condition})"
+    )
+    whole = read_training_rows(house.warehouse, DAY).keys
+    part = read_training_rows(house.warehouse, DAY, most=len(whole) - 20).keys
+    assert len(part) == len(whole) - 20
+    is_drawn = whole["assignment_probability"].notna()
+    rarer = whole[is_drawn if is_drawn.sum() < len(whole) / 2 else ~is_drawn]
+    assert len(rarer) == 5
+    assert set(rarer["example_id"]) <= set(part["example_id"])
 
 
 def test_what_comes_after_a_return_is_learned_from_every_return(house: House) -> None:
