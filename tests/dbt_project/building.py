@@ -15,7 +15,7 @@ from unittest import mock
 import psycopg
 from dbt.cli.main import dbtRunner
 
-from warehouse.settings import load_settings
+from warehouse.settings import Settings, load_settings
 
 PROJECT = Path(__file__).parents[2] / "dbt_project"
 
@@ -31,13 +31,77 @@ ALL_BUT_STAGING = ("path:models/intermediate", "path:models/marts", "path:models
 SCHEMAS = ("marts", "features")
 
 
+# Projects that were read, by their folder and the settings they were read with.
+_READ: dict[tuple[Path, str], Any] = {}
+
+
+def run_dbt_here(
+    arguments: Sequence[str],
+    settings: Settings,
+    as_of_date: date,
+    target_folder: Path,
+    project_folder: Path = PROJECT,
+) -> Any:
+    """Run a dbt command as `local.chain.run_dbt` does, in this process and with a project that is read once.
+
+    Raises:
+        AssertionError: a model, test or exposure failed.
+    """
+    manifest = read_project(settings, as_of_date, target_folder, project_folder)
+    return _invoke(dbtRunner(manifest=manifest), arguments, settings, as_of_date, target_folder, project_folder)
+
+
+def read_project(settings: Settings, as_of_date: date, target_folder: Path, project_folder: Path = PROJECT) -> Any:
+    """Return dbt's manifest of the project for a warehouse; valid until it is asked for another one.
+
+    Reading takes as long as building, and depends on settings, but neither on the date nor on the warehouse.
+    """
+    variables = {**settings.dbt_vars(as_of_date), "as_of_date": ""}
+    key = (project_folder, json.dumps(variables))
+    if key not in _READ:
+        _READ[key] = _invoke(dbtRunner(), ["parse"], settings, as_of_date, target_folder, project_folder)
+    database = settings.dbt_environment()["REKINDLE_DBT_DATABASE"]
+    for node in (*_READ[key].nodes.values(), *_READ[key].sources.values()):
+        if node.relation_name:
+            node.relation_name = node.relation_name.replace(f'"{node.database}".', f'"{database}".', 1)
+        node.database = database
+    return _READ[key]
+
+
+def _invoke(
+    runner: dbtRunner,
+    arguments: Sequence[str],
+    settings: Settings,
+    as_of_date: date,
+    target_folder: Path,
+    project_folder: Path,
+) -> Any:
+    command = [
+        *arguments,
+        *("--project-dir", str(project_folder), "--profiles-dir", str(project_folder)),
+        *("--target-path", str(target_folder), "--log-path", str(target_folder), "--log-level-file", "none"),
+        *("--vars", json.dumps(settings.dbt_vars(as_of_date))),
+        *("--quiet", "--no-partial-parse"),
+    ]
+    with mock.patch.dict(os.environ, settings.dbt_environment()):
+        outcome = runner.invoke(command)
+    if outcome.exception is not None:
+        raise outcome.exception
+    failed = [
+        f"{result.node.name}: {result.message}"
+        for result in getattr(outcome.result, "results", ())
+        if result.status in ("error", "fail")
+    ]
+    assert not failed, "\n".join(failed)
+    return outcome.result
+
+
 class DbtProject:
-    """The project (or a changed copy of it), read once a warehouse and built there as often as asked."""
+    """The project (or a changed copy of it), built in a warehouse as often as asked."""
 
     def __init__(self, target_folder: Path, project_folder: Path = PROJECT) -> None:
         self._target_folder = target_folder
         self._project_folder = project_folder
-        self._manifests: dict[str, Any] = {}
 
     @property
     def target_folder(self) -> Path:
@@ -45,10 +109,8 @@ class DbtProject:
         return self._target_folder
 
     def read(self, url: str, as_of_date: date = date(2026, 1, 1)) -> Any:
-        """Parse the project for a warehouse, once, and return dbt's manifest."""
-        if url not in self._manifests:
-            self._manifests[url] = self._invoke(dbtRunner(), "parse", url, as_of_date)
-        return self._manifests[url]
+        """Return dbt's manifest of the project."""
+        return read_project(_settings(url), as_of_date, self._target_folder, self._project_folder)
 
     def build(
         self,
@@ -62,29 +124,12 @@ class DbtProject:
         """Run a dbt command on the warehouse at `url` and return the status of each node by its name."""
         more = ["--select", *select] if select else []
         more += ["--full-refresh"] if full_refresh else []
-        results = self._invoke(dbtRunner(manifest=self.read(url)), command, url, as_of_date, *more)
+        results = run_dbt_here([command, *more], _settings(url), as_of_date, self._target_folder, self._project_folder)
         return {result.node.name: str(result.status) for result in results}
 
-    def _invoke(self, runner: dbtRunner, command: str, url: str, as_of_date: date, *more: str) -> Any:
-        settings = replace(load_settings(), warehouse_url=url)
-        arguments = [
-            command,
-            *("--project-dir", str(self._project_folder), "--profiles-dir", str(self._project_folder)),
-            *("--target-path", str(self._target_folder), "--log-path", str(self._target_folder)),
-            *("--vars", json.dumps(settings.dbt_vars(as_of_date))),
-            *("--quiet", "--no-partial-parse"),
-        ]
-        with mock.patch.dict(os.environ, settings.dbt_environment()):
-            outcome = runner.invoke([*arguments, *more])
-        if outcome.exception is not None:
-            raise outcome.exception
-        failed = [
-            f"{result.node.name}: {result.message}"
-            for result in getattr(outcome.result, "results", ())
-            if result.status in ("error", "fail")
-        ]
-        assert not failed, "\n".join(failed)
-        return outcome.result
+
+def _settings(url: str) -> Settings:
+    return replace(load_settings(), warehouse_url=url)
 
 
 # What tells how a row came to be, not what it says.

@@ -1,4 +1,4 @@
-"""The project, read once a test process."""
+"""The project, built in this process."""
 
 from __future__ import annotations
 

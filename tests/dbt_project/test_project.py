@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -26,9 +24,8 @@ PREFIXES = {
 
 @pytest.fixture(scope="module")
 def manifest(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder: Path = tmp_path_factory.mktemp("manifest")
-    DbtProject(folder).read(postgres.url())
-    return json.loads((folder / "manifest.json").read_text())
+    read = DbtProject(tmp_path_factory.mktemp("manifest")).read(postgres.url())
+    return read.writable_manifest().to_dict(omit_none=False)
 
 
 def models(manifest: dict[str, Any]) -> list[dict[str, Any]]:

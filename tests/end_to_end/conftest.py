@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from local.chain import run_chain
+from local import chain
 from ml.contracts import StageReport
+from tests.dbt_project.building import run_dbt_here
 from warehouse.door import Warehouse
 from warehouse.settings import Settings, load_settings
 
@@ -131,6 +133,10 @@ def tracking_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
 
 
+def _run_dbt(arguments: Sequence[str], settings: Settings, as_of_date: date) -> None:
+    run_dbt_here(arguments, settings, as_of_date, settings.state_folder / "dbt")
+
+
 class Company:
     """A source folder, a state folder and the warehouse its chain is run in."""
 
@@ -156,7 +162,9 @@ class Company:
         write_source(self.folder, source)
 
     def run(self, as_of_date: date = AS_OF, until: str | None = None) -> list[StageReport]:
-        return run_chain(self.settings, as_of_date, until=until)
+        """Run the chain, all of it in this process: to start dbt and to read its project takes longer than to build."""
+        with mock.patch.object(chain, "run_dbt", _run_dbt):
+            return chain.run_chain(self.settings, as_of_date, until=until)
 
     def digest(self, relation: str) -> str:
         """The sha256 of a relation's rows, whatever their order."""
