@@ -103,11 +103,12 @@ def chances_of_being_alive(features: pd.DataFrame, model: ActivityModel) -> np.n
 
 
 def write_user_activity(
-    warehouse: Warehouse, as_of_date: date, model: ActivityModel, settings: Settings
+    warehouse: Warehouse, as_of_date: date, model: ActivityModel, settings: Settings, *, version: str | None
 ) -> pd.DataFrame:
     """Replace the rows of a date in predictions.user_activity; return how the definitions differ.
 
-    Training calls it before it looks at the inactive, where their definition rests on a model; scoring always.
+    Training calls it before it looks at the inactive, where their definition rests on a model; scoring always. The
+    `version` of the model stands in every row; in training there is none yet, because it depends on what is learned.
     """
     found: dict[str, list[np.ndarray]] = {name: [] for name in DEFINITIONS}
     key = {"as_of_date": as_of_date}
@@ -115,8 +116,9 @@ def write_user_activity(
         for user_ids, users in read_activity_in_parts(warehouse, as_of_date):
             rows = activity_rows(users, model, settings)
             columns = {str(name): rows[name].to_numpy() for name in rows}
-            dates = pa.repeat(pa.scalar(as_of_date), len(rows))
-            write(pa.table({"user_id": user_ids, **columns, "as_of_date": dates}))
+            constants = {"as_of_date": pa.scalar(as_of_date), "model_version": pa.scalar(version, pa.string())}
+            alike = {name: pa.repeat(value, len(rows)) for name, value in constants.items()}
+            write(pa.table({"user_id": user_ids, **columns, **alike}))
             for name, parts in found.items():
                 parts.append(columns[f"is_inactive_{name}"])
     return compare_definitions({name: np.concatenate(parts) for name, parts in found.items()})

@@ -33,6 +33,7 @@ COLUMNS = [
     *("as_of_date", "scope", "event_type", "segment", "channel", "event_id", "outcome", "exposed", "controls"),
     *("rate_exposed", "rate_control", "effect", "low", "high", "evidence", "is_shrunk", "p_value", "p_value_adjusted"),
     *("revenue_per_contact", "cost_per_contact", "roi", "roi_low", "roi_high", "diagnostics"),
+    "model_version",
 ]
 
 DRAWN_SCOPES = ("event_type", "segment", "channel")
@@ -54,8 +55,9 @@ def measure_effects(as_of_date: date, settings: Settings) -> StageReport:
     rows = read_training_rows(warehouse, as_of_date, only_events=True)
     messages: list[str] = []
     effects: list[CellEffect] = []
+    version: str | None = None
     if (rows.keys["arm"] == "treated").any():
-        segments = _read_segments(warehouse, as_of_date, settings, rows, messages)
+        segments, version = _read_segments(warehouse, as_of_date, settings, rows, messages)
         costs = _read_costs(warehouse, as_of_date, rows)
         money_days = 1 + settings.return_window_days + max(settings.conversion_window_days, settings.value_horizon_days)
         effects = correct_cells(_measure(rows, segments, costs, as_of_date - timedelta(days=money_days)))
@@ -63,7 +65,7 @@ def measure_effects(as_of_date: date, settings: Settings) -> StageReport:
         messages.append("No inactive user was exposed to an event before this date, so there is no effect to measure.")
     with warehouse.transaction() as connection:
         warehouse.replace_rows(
-            connection, "predictions.event_effects", _as_rows(effects, as_of_date), {"as_of_date": as_of_date}
+            connection, "predictions.event_effects", _as_rows(effects, as_of_date, version), {"as_of_date": as_of_date}
         )
     save_pictures(warehouse, as_of_date, "effects", _draw(effects), settings)
     found = [cell.evidence for cell in effects]
@@ -97,22 +99,23 @@ def _draw(effects: list[CellEffect]) -> list[Picture]:
 
 def _read_segments(
     warehouse: Warehouse, as_of_date: date, settings: Settings, rows: TrainingRows, messages: list[str]
-) -> np.ndarray:
-    """Segment of each row's user at the moment of exposure, 'all' where there is no segmenter."""
+) -> tuple[np.ndarray, str | None]:
+    """Segment of each row's user at the moment of exposure and the version that knows it; 'all' without a segmenter."""
+    everybody = np.full(len(rows.keys), "all", dtype=object)
     try:
-        model, _, notes = load_champion(warehouse, as_of_date, settings)
+        model, version, notes = load_champion(warehouse, as_of_date, settings)
     except RegistryError as error:
         messages.append(f"Effects are not split by segment. {error}")
-        return np.full(len(rows.keys), "all", dtype=object)
+        return everybody, None
     messages.extend(notes)
     if model.segmenter is None:
         messages.append("Effects are not split by segment, because the model in charge has no segments.")
-        return np.full(len(rows.keys), "all", dtype=object)
+        return everybody, None
     try:
-        return np.asarray(model.segmenter.predict(rows.features), dtype=object)
+        return np.asarray(model.segmenter.predict(rows.features), dtype=object), version.version
     except SegmentationError as error:
         messages.append(f"Effects are not split by segment. {error}")
-        return np.full(len(rows.keys), "all", dtype=object)
+        return everybody, None
 
 
 def _read_costs(warehouse: Warehouse, as_of_date: date, rows: TrainingRows) -> np.ndarray:
@@ -168,7 +171,7 @@ def _as_exposures(
     )
 
 
-def _as_rows(effects: list[CellEffect], as_of_date: date) -> pd.DataFrame:
+def _as_rows(effects: list[CellEffect], as_of_date: date, version: str | None) -> pd.DataFrame:
     """Turn effects into rows of `predictions.event_effects`."""
     rows = []
     for cell in effects:
@@ -198,6 +201,7 @@ def _as_rows(effects: list[CellEffect], as_of_date: date) -> pd.DataFrame:
                 "roi_low": _rounded(cell.roi_low, DIGITS_OF_MONEY),
                 "roi_high": _rounded(cell.roi_high, DIGITS_OF_MONEY),
                 "diagnostics": json.dumps(_rounded_within(dict(cell.diagnostics)), sort_keys=True),
+                "model_version": version,
             }
         )
     return pd.DataFrame(rows, columns=COLUMNS)

@@ -40,7 +40,8 @@ def score_users(as_of_date: date, settings: Settings, *, rows_per_batch: int = R
     """
     warehouse = Warehouse(settings.warehouse_url)
     prediction = Prediction.of(warehouse, as_of_date, settings)
-    comparison = write_user_activity(warehouse, as_of_date, prediction.model.activity, settings)
+    version = prediction.model_version
+    comparison = write_user_activity(warehouse, as_of_date, prediction.model.activity, settings, version=version)
     segments, portrait = Segments(prediction.model, len(prediction.events)), Portrait(prediction.model.segmenter)
     written = Counter[str]()
     evidence: dict[str, str] = {}
@@ -67,7 +68,7 @@ def score_users(as_of_date: date, settings: Settings, *, rows_per_batch: int = R
                     responses = response_scores(predicted, values, prediction.note)
                     hand_over((_as_rows(scores, as_of_date), _as_rows(responses, as_of_date)))
         profiles = segments.rows(prediction.events["event_type"].to_numpy(dtype=object))
-        warehouse.replace_rows(connection, "predictions.segments", profiles.assign(**key), key)
+        warehouse.replace_rows(connection, "predictions.segments", profiles.assign(**key, model_version=version), key)
     folder = portrait.save(warehouse, as_of_date, segments.profiles, settings)
     messages = [*prediction.messages, comparison_sentence(comparison, settings)]
     if not written["users"]:
@@ -84,7 +85,7 @@ def score_users(as_of_date: date, settings: Settings, *, rows_per_batch: int = R
         "users": written["users"],
         "events": len(prediction.events),
         "segments": len(profiles),
-        "version": prediction.model_version,
+        "version": version,
     }
     if folder is not None:
         details["pictures"] = str(folder)

@@ -192,7 +192,7 @@ def fit_scoring_model(
     )
     activity = fit_activity(read_activity(warehouse, as_of_date), settings)
     if settings.inactivity.definition != "fixed":
-        write_user_activity(warehouse, as_of_date, activity, settings)
+        write_user_activity(warehouse, as_of_date, activity, settings, version=None)
     users = read_inactive_users(warehouse, as_of_date, most=_MOST_SEGMENTED, relation=settings.activity_relation)
     worth = float(add_worth(users, conversions, revenues)[WORTH].mean()) if len(users) else 0.0
     influence = learn_influence(warehouse, as_of_date, value_of_a_return=worth)

@@ -43,6 +43,9 @@ def test_the_chosen_definition_decides_who_is_scored_and_invited(house: House, d
     )
     assert len(activity) == everybody
     assert activity["is_inactive"].equals(activity[f"is_inactive_{definition}"])
+    for table in ("user_activity", "segments", "user_scores"):
+        versions = house.warehouse.read_frame(f"select distinct model_version from predictions.{table}")
+        assert versions["model_version"].tolist() == [report.details["version"]], table
     lapsed = {
         name: {user for user in ("daily player", "yearly visitor", "never active") if activity.loc[user, name]}
         for name in ("is_inactive_fixed", "is_inactive_rhythm", "is_inactive_p_alive")

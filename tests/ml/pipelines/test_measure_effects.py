@@ -204,11 +204,13 @@ def test_segments_are_those_of_the_moment_of_exposure(
     segmenter = SimpleNamespace(
         predict=lambda features: np.where(features["sessions_count_90d"] > 5, "busy", "calm").astype(object)
     )
-    champion = (SimpleNamespace(segmenter=segmenter), None, ("an earlier model was used",))
+    version = SimpleNamespace(version="abc")
+    champion = (SimpleNamespace(segmenter=segmenter), version, ("an earlier model was used",))
     monkeypatch.setattr(effects, "load_champion", lambda *_: champion)
     report = effects.measure_effects(AS_OF, settings)
     assert report.messages == ("an earlier model was used",)
     rows = _written(built)
+    assert set(rows["model_version"]) == {"abc"}
     cells = rows[(rows["scope"] == "segment") & (rows["event_type"] == "type chance") & (rows["outcome"] == "return")]
     assert sorted(cells["segment"]) == ["busy", "calm"]
     whole = _cell(rows, scope="event_type", event_type="type chance", outcome="return")
@@ -218,6 +220,7 @@ def test_segments_are_those_of_the_moment_of_exposure(
 def test_without_a_model_effects_are_not_split_by_segment(built: Warehouse, settings: Settings) -> None:
     report = effects.measure_effects(AS_OF, settings)
     assert set(_written(built)["segment"]) == {"all"}
+    assert _written(built)["model_version"].isna().all()
     assert any("not split by segment" in message for message in report.messages)
 
 
