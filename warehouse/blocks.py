@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import psycopg
 import pyarrow as pa
+import pyarrow.compute as pc
 from psycopg import pq
 
-__all__ = ["Block", "Cells", "read_block", "read_blocks"]
+__all__ = ["Block", "Cells", "RawBlock", "read_block", "read_raw_block"]
 
 
 class Cells(NamedTuple):
@@ -47,12 +48,24 @@ class Block(NamedTuple):
     texts: dict[str, pa.Array]
     tables: dict[str, Cells]
 
+    def parts(self, rows: int) -> Iterator[Block]:
+        """Cut into blocks of at most `rows` rows each; a block of none stays one."""
+        for start in range(0, max(len(self.numbers), 1), rows):
+            end = min(start + rows, len(self.numbers))
+            tables = {}
+            for name, cells in self.tables.items():
+                first, last = np.searchsorted(cells.rows, [start, end])
+                tables[name] = Cells(cells.rows[first:last] - start, cells.values[first:last])
+            texts = {name: column.slice(start, end - start) for name, column in self.texts.items()}
+            yield Block(self.numbers[start:end], texts, tables)
+
 
 # What every binary COPY begins with: eleven bytes of signature, flags and the length of an extension that is empty.
 _HEADER_BYTES = 19
 _END_OF_ROWS = b"\xff\xff"
 # What an array of two dimensions begins with: their number, flags, the type, and size and lower bound of each.
 _ARRAY_HEADER_BYTES = 28
+_ROWS_IN_CACHE = 256
 _NO_TABLES: Mapping[str, int] = MappingProxyType({})
 
 
@@ -79,12 +92,59 @@ def read_block(
     Raises:
         psycopg.Error: Postgres refused the query.
     """
-    for block in read_blocks(connection, source, parameters, numbers=numbers, texts=texts, tables=tables, rows=None):
-        return block
-    return _block(BytesIO(), BytesIO(), [0], numbers, texts, tables)
+    raw = read_raw_block(connection, source, parameters, numbers=numbers, texts=texts, tables=tables)
+    return raw.block()
 
 
-def read_blocks(
+class RawBlock:
+    """Rows as they arrived, which `block` makes numbers and texts of: whoever reads need not be who has the time."""
+
+    def __init__(
+        self, messages: Iterator[memoryview], numbers: Sequence[str], texts: Sequence[str], tables: Mapping[str, int]
+    ) -> None:
+        self._count, self._texts, self._tables = len(numbers), tuple(texts), dict(tables)
+        self._width = 2 + 12 * self._count
+        fixed, rest, ends = BytesIO(), BytesIO(), [0]
+        start, width, end = _HEADER_BYTES, self._width, 0
+        for message in messages:
+            if message[start : start + 2] == _END_OF_ROWS:
+                continue
+            fixed.write(message[start : start + width])
+            end += rest.write(message[start + width :])
+            ends.append(end)
+            start = 0
+        self._fixed, self._rest, self._ends = fixed, rest, ends
+
+    def block(self, *, sorted_by: str | None = None) -> Block:
+        """Return the rows, in the order they arrived in or sorted by a text, by code point."""
+        rows = len(self._ends) - 1
+        letters = np.frombuffer(self._rest.getbuffer(), dtype=np.uint8)
+        position = np.array(self._ends[:-1], dtype=np.int64)
+        columns: dict[str, pa.Array] = {}
+        for text in self._texts:
+            columns[text], position = _text(letters, position)
+        order = None
+        if sorted_by is not None:
+            order = pc.sort_indices(columns[sorted_by])
+            columns = {text: column.take(order) for text, column in columns.items()}
+            order = order.to_numpy()
+            position = position[order]
+        cut: dict[str, Cells] = {}
+        for table, width in self._tables.items():
+            cut[table], position = _table(letters, position, width)
+        cells = np.frombuffer(self._fixed.getbuffer(), dtype=np.uint8).reshape(rows, self._width)
+        # One column after another: whoever takes some of the columns copies them as they lie. What is turned over at a
+        # time stays in the processor's cache.
+        values = np.empty((self._count, rows))
+        for first in range(0, rows, _ROWS_IN_CACHE):
+            part = slice(first, first + _ROWS_IN_CACHE)
+            taken = cells[part] if order is None else cells[order[part]]
+            messages = taken[:, 2:].reshape(len(taken), self._count, 12)
+            values[:, part] = messages[:, :, 4:].view(">f8")[:, :, 0].T
+        return Block(values.T, columns, cut)
+
+
+def read_raw_block(
     connection: psycopg.Connection[Any],
     source: str,
     parameters: Mapping[str, Any],
@@ -92,54 +152,14 @@ def read_blocks(
     numbers: Sequence[str],
     texts: Sequence[str],
     tables: Mapping[str, int] = _NO_TABLES,
-    rows: int | None,
-) -> Iterator[Block]:
-    """Read as `read_block`, at most `rows` rows at a time as they arrive; nothing where there is no row.
-
-    The connection can do nothing else before the last block is read.
-    """
+) -> RawBlock:
+    """Read as `read_block`, and leave it to the caller to make numbers of what arrived."""
     if connection.info.transaction_status is pq.TransactionStatus.IDLE:
         connection.execute("select")  # psycopg opens the transaction that the lines below run in
     selected = [f"coalesce(cast({number} as double precision), 'NaN')" for number in numbers]
     statement = f"copy (select {', '.join([*selected, *texts, *tables])} {source}) to stdout with (format binary)"
-    width = 2 + 12 * len(numbers)
-    fixed, rest, ends = BytesIO(), BytesIO(), [0]
-    start = _HEADER_BYTES
-    for message in _messages(connection, psycopg.ClientCursor(connection).mogrify(statement, parameters)):
-        if message[start : start + 2] == _END_OF_ROWS:
-            continue
-        fixed.write(message[start : start + width])
-        ends.append(ends[-1] + rest.write(message[start + width :]))
-        start = 0
-        if len(ends) - 1 == rows:
-            yield _block(fixed, rest, ends, numbers, texts, tables)
-            fixed, rest, ends = BytesIO(), BytesIO(), [0]
-    if len(ends) > 1:
-        yield _block(fixed, rest, ends, numbers, texts, tables)
-
-
-def _block(
-    fixed: BytesIO,
-    rest: BytesIO,
-    ends: list[int],
-    numbers: Sequence[str],
-    texts: Sequence[str],
-    tables: Mapping[str, int],
-) -> Block:
-    """Rows that arrived: their numbers, one after another, and the others, where each row's end."""
-    rows = len(ends) - 1
-    cells = np.frombuffer(fixed.getbuffer(), dtype=np.uint8).reshape(rows, 2 + 12 * len(numbers))[:, 2:]
-    values = cells.reshape(rows, len(numbers), 12)[:, :, 4:].view(">f8")[:, :, 0]
-    letters = np.frombuffer(rest.getvalue(), dtype=np.uint8)
-    position = np.array(ends[:-1], dtype=np.int64)
-    columns: dict[str, pa.Array] = {}
-    for text in texts:
-        columns[text], position = _text(letters, position)
-    cut: dict[str, Cells] = {}
-    for table, width in tables.items():
-        cut[table], position = _table(letters, position, width)
-    # One column after another: whoever takes some of the columns copies them as they lie.
-    return Block(values.astype(np.float64, order="F"), columns, cut)
+    messages = _messages(connection, psycopg.ClientCursor(connection).mogrify(statement, parameters))
+    return RawBlock(messages, numbers, texts, tables)
 
 
 def _messages(connection: psycopg.Connection[Any], statement: str) -> Iterator[memoryview]:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from ml.pipelines.catalogue import FeatureCatalogue
 from ml.pipelines.channels import BEST_PLACE, channels_at
-from warehouse.blocks import Block, Cells, read_block, read_blocks
+from warehouse.blocks import Block, Cells, RawBlock, read_block, read_raw_block
 
 __all__ = ["FeatureReader", "UserBatch"]
 
@@ -64,26 +64,20 @@ class FeatureReader:
         names = catalogue.user_names
         self._texts = [name for name in names if catalogue.is_text(name)]
         self._numbers = [name for name in names if not catalogue.is_text(name)]
+        # Those beside which there is a relation without the users of whom nothing is known.
+        self._partial = [name for name in catalogue.user_columns if name in catalogue.known]
         self._unknown: dict[tuple[str, str], dict[str, Any]] = {}
 
-    def batches(
-        self,
-        connection: psycopg.Connection[Any],
-        beside: psycopg.Connection[Any],
-        relation: str,
-        ranges: Sequence[tuple[str, str | None]],
-        rows: int,
-    ) -> Iterator[UserBatch]:
-        """Read inactive users of ranges of user_id, at most `rows` at a time; one empty batch where there is nobody.
+    def raw_blocks(
+        self, connection: psycopg.Connection[Any], relation: str, ranges: Sequence[tuple[str, str | None]]
+    ) -> Iterator[RawBlock]:
+        """Read inactive users of ranges of user_id, a block a range, in any order within it.
 
-        Whose column is_inactive counts is said by `relation`. What holds of users of whom nothing is known is asked by
-        the connection `beside`, as the first one is busy.
+        Whose column is_inactive counts is said by `relation`. `batches` makes users of a block: one can be made while
+        the next is read.
         """
-        # Those beside which there is a relation without the users of whom nothing is known.
-        partial = [name for name in self._catalogue.user_columns if name in self._catalogue.known]
         topic = relation.removeprefix("features.")
         read_from = f"features.{self._catalogue.shown_of[topic]}" if topic in self._catalogue.shown_of else relation
-        count = 0
         for first, following in ranges:
 
             def within(name: str, following: str | None = following) -> str:
@@ -91,23 +85,28 @@ class FeatureReader:
                 end = "" if following is None else f" and {name}.user_id < %(next)s"
                 return f"{name}.user_id >= %(first)s{end}"
 
-            asked = self._of_users(f"{read_from} as users", within, partial)
-            tables = {f"{name}.lines": 1 + len(names) for name, names in self._event_columns().items()}
+            asked = self._of_users(f"{read_from} as users", within, self._partial)
             asked["source"] += "".join(self._towards_events(name, within) for name in self._event_columns())
             asked["source"] += f" where users.as_of_date = %(as_of_date)s and users.is_inactive and {within('users')}"
-            asked["source"] += " order by users.user_id"
             parameters = {**self._parameters, "first": first, "next": following}
-            for block in read_blocks(connection, parameters=parameters, rows=rows, tables=tables, **asked):
-                count += 1
-                yield self._batch(block, partial, beside)
-        if not count:
-            nobody = np.zeros((0, _COLUMNS_BEFORE + len(self._numbers)))
-            texts = {name: pa.array([], pa.string()) for name in ("user_id", *self._texts)}
-            nothing = {
-                name: Cells(np.zeros(0, dtype=np.int64), np.zeros((0, 1 + len(names))))
-                for name, names in self._event_columns().items()
-            }
-            yield self._batch(Block(nobody, texts, nothing), (), beside)
+            yield read_raw_block(connection, parameters=parameters, tables=self._tables(), **asked)
+
+    def batches(self, block: RawBlock, beside: psycopg.Connection[Any], rows: int) -> Iterator[UserBatch]:
+        """Make users of a block, sorted by user_id, at most `rows` at a time; nothing where there is nobody.
+
+        What holds of users of whom nothing is known is asked by the connection `beside`: one that is not reading.
+        """
+        found = block.block(sorted_by="users.user_id")
+        for part in found.parts(rows) if len(found.numbers) else ():
+            yield self._batch(part, self._partial, beside)
+
+    def nobody(self, beside: psycopg.Connection[Any]) -> UserBatch:
+        """Return a batch without users."""
+        texts = {name: pa.array([], pa.string()) for name in ("user_id", *self._texts)}
+        tables = {
+            name: Cells(np.zeros(0, dtype=np.int64), np.zeros((0, width))) for name, width in self._tables().items()
+        }
+        return self._batch(Block(np.zeros((0, _COLUMNS_BEFORE + len(self._numbers))), texts, tables), (), beside)
 
     def of_users(self, connection: psycopg.Connection[Any], user_ids: Sequence[str]) -> pd.DataFrame:
         """Read the features of some users, each looked up, in any order; who has no row has no values."""
@@ -125,6 +124,10 @@ class FeatureReader:
 
     def _event_columns(self) -> Mapping[str, list[str]]:
         return self._catalogue.event_columns if self._event_types else {}
+
+    def _tables(self) -> Mapping[str, int]:
+        """What users bring of types of events, and how many columns: the place of the type, then its features."""
+        return {f"{name}.lines": 1 + len(names) for name, names in self._event_columns().items()}
 
     def _of_users(self, users: str, within: Callable[[str], str], partial: Sequence[str]) -> dict[str, Any]:
         """What to read of a relation called users: arguments of `read_blocks`.

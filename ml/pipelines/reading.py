@@ -196,7 +196,7 @@ def require_features(warehouse: Warehouse, as_of_date: date) -> None:
 def user_ranges(connection: psycopg.Connection[Any], rows: int) -> list[tuple[str, str | None]]:
     """Cut all users into ranges of user_id with some `rows` users each: first user, and the first of the next range.
 
-    Where to cut is known from the statistics of raw.users; without any there is one range.
+    Where to cut is known from the statistics of raw.users; without any all users are numbered.
     """
     found = connection.execute(
         "select users.reltuples, statistics.histogram_bounds::text::text[]"
@@ -205,6 +205,14 @@ def user_ranges(connection: psycopg.Connection[Any], rows: int) -> list[tuple[st
         " where (schemas.nspname, users.relname) = ('raw', 'users') and statistics.attname = 'user_id'"
     ).fetchone()
     users, bounds = found if found is not None and found[1] else (0, [])
+    if not bounds:
+        numbered = connection.execute(
+            "select user_id from (select user_id, row_number() over (order by user_id) as place from raw.users)"
+            " where place %% %(rows)s = 0 order by place",
+            {"rows": rows},
+        ).fetchall()
+        bounds = ["", *(user_id for (user_id,) in numbered)]
+        users = rows * len(bounds)
     count = min(math.ceil(users / rows), len(bounds)) or 1
     starts = ["", *(bounds[len(bounds) * number // count] for number in range(1, count))]
     return list(zip(starts, [*starts[1:], None], strict=True))

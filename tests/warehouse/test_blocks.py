@@ -1,10 +1,12 @@
 """Many numeric columns at once: what psycopg reads row by row comes out, with gaps, long texts and errors."""
 
+import hashlib
+
 import numpy as np
 import psycopg
 import pytest
 
-from warehouse.blocks import read_block
+from warehouse.blocks import read_block, read_raw_block
 from warehouse.door import Warehouse
 
 ROWS = """
@@ -59,6 +61,33 @@ def test_tables_of_rows_come_out_line_by_line(warehouse: Warehouse, rows: int) -
     np.testing.assert_array_equal(pairs.rows, np.arange(rows))
     (words,) = texts.values()
     assert words.to_pylist() == [f"é{n}" if n % 2 else None for n in range(1, rows + 1)]
+
+
+def test_rows_are_sorted_with_all_they_brought_and_cut_into_parts(warehouse: Warehouse) -> None:
+    with warehouse.transaction() as connection:
+        raw = read_raw_block(
+            connection,
+            "from generate_series(1, 700) as n order by -n",
+            {},
+            numbers=["n", "n / 2.0"],
+            texts=["lpad(n::text, 1 + n / 100, '0')", "md5(n::text)"],
+            tables={"case when mod(n, 3) > 0 then array[array[n, n + 1], array[-n, 0]]::float8[] end": 2},
+        )
+    whole = raw.block(sorted_by="md5(n::text)")
+    keys = whole.texts["md5(n::text)"].to_pylist()
+    assert keys == sorted(keys)
+    assert len(set(keys)) == 700
+    assert [hashlib.md5(str(int(n)).encode()).hexdigest() for n in whole.numbers[:, 0]] == keys
+    np.testing.assert_array_equal(whole.numbers[:, 1], whole.numbers[:, 0] / 2)
+    parts = list(whole.parts(128))
+    assert [len(part.numbers) for part in parts] == [128] * 5 + [60]
+    assert [key for part in parts for key in part.texts["md5(n::text)"].to_pylist()] == keys
+    for part in parts:
+        (cells,) = part.tables.values()
+        numbers = part.numbers[:, 0]
+        with_table = numbers[numbers % 3 > 0]
+        np.testing.assert_array_equal(numbers[cells.rows], np.repeat(with_table, 2))
+        np.testing.assert_array_equal(cells.values[::2], np.stack([with_table, with_table + 1], axis=1))
 
 
 def test_a_refused_query_raises_and_leaves_a_transaction_that_can_be_rolled_back(warehouse: Warehouse) -> None:

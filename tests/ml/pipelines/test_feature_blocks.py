@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ml.pipelines import batches
 from ml.pipelines.batches import read_user_batches, read_users
 from ml.pipelines.catalogue import FeatureCatalogue
-from ml.pipelines.reading import read_event_features, read_inactive_users, read_training_rows
+from ml.pipelines.reading import read_event_features, read_inactive_users, read_training_rows, user_ranges
 from tests.ml.pipelines.house import DAY, House
 
 # Of a wide relation two views show columns; two others look alike and do more.
@@ -74,3 +75,32 @@ def test_users_of_whom_nothing_is_known_are_what_the_relation_says_of_them(house
         said = read_event_features(house.warehouse, DAY, event_type, found.index)
         np.testing.assert_array_equal(towards["past_responses_count"], said["past_responses_count"].astype(float))
     assert towards["past_responses_count"].isna().all()
+
+
+@pytest.mark.parametrize("has_statistics", [True, False])
+def test_users_are_read_range_by_range_in_order(
+    house: House, monkeypatch: pytest.MonkeyPatch, has_statistics: bool
+) -> None:
+    house.fill()
+    monkeypatch.setattr(batches, "ROWS_PER_RANGE", 40)
+    everybody = read_inactive_users(house.warehouse, DAY).sort_index()
+    house.warehouse.execute(
+        "insert into raw.users (user_id, registered_at, _landing_id, _batch_id)"
+        " select distinct user_id, cast('2017-01-01' as timestamptz), 1, 'b' from features.feat_user_behaviour"
+        " on conflict do nothing"
+    )
+    if has_statistics:
+        house.warehouse.execute("analyze raw.users")
+    with house.warehouse.transaction() as connection:
+        ranges = user_ranges(connection, 40)
+    assert ranges[0][0] == ""
+    assert ranges[-1][1] is None
+    assert len(ranges) >= 3
+    found = [
+        batch.features for batch in read_user_batches(house.warehouse, DAY, [], with_event_features=False, rows=16)
+    ]
+    assert max(map(len, found)) == 16
+    together = pd.concat([frame.select_dtypes("number") for frame in found])
+    assert together.index.tolist() == everybody.index.tolist()
+    for name in together:
+        np.testing.assert_array_equal(together[name], everybody[name].astype(float))

@@ -2,32 +2,18 @@
 
 with
 
-due as (
-
-    {{ users_as_built("user_sums_versions") }}
-
-),
-
-users as (
-
-    select * from {{ ref("stg_raw__users") }}
-
-),
-
 feat_user_attributes as (
 
     select
-        due.user_id,
+        user_id,
 
         {%- for name in var("user_attributes") %}
-        {{ json_text("users.attributes", name) }} as attribute_{{ name }},
+        attribute_{{ name }},
         {%- endfor %}
 
-        due.as_of_date
+        as_of_date
 
-    from due
-    inner join users
-        on due.user_id = users.user_id
+    from {{ ref("user_features_of_sums") }}
 
 )
 

@@ -1,13 +1,5 @@
 with
 
-users as (
-
-    {{ users_as_built(
-        "user_sums_versions", ["country", "language", "acquisition_channel", "birth_year"]
-    ) | indent }}
-
-),
-
 feat_user_profile as (
 
     select
@@ -17,11 +9,11 @@ feat_user_profile as (
         language,
         acquisition_channel,
 
-        cast(extract(year from as_of_date) - birth_year as integer) as age_years,
+        age_years,
 
         as_of_date
 
-    from users
+    from {{ ref("user_features_of_sums") }}
 
 )
 

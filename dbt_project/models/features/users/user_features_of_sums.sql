@@ -8,7 +8,7 @@ sums as (
 
 users as (
 
-    select * from {{ ref("dim_users") }}
+    select * from {{ ref("stg_raw__users") }}
 
 ),
 
@@ -18,19 +18,26 @@ refunds as (
 
 ),
 
--- What is divided by is null where there is nothing to share out: then the share is unknown.
+-- What is divided by is null where there is nothing to share out: then the share is unknown. Counts are divided as
+-- floating point: exact to the last bit of the share, and many times cheaper than as numeric.
 days_and_counts as (
 
     select
         sums.*,
 
+        registered.country,
+        registered.language,
+        registered.acquisition_channel,
+        registered.attributes,
+        registered.birth_year,
         coalesce(refunds.refunds_count_life, 0) as refunds_count_life,
         cast(coalesce(refunds.refunds_amount_life, 0) as numeric(38, 6)) as refunds_amount_life,
-        cast(nullif(sums.active_days_count_life, 0) as numeric) as known_active_days_count,
-        cast(nullif(sums.sessions_count_life, 0) as numeric) as known_sessions_count,
-        cast(nullif(sums.gaps_count_life, 0) as numeric) as known_gaps_count,
-        {{ dbt.datediff("users.registered_date", "sums.as_of_date", "day") }} as tenure_days,
-        {{ dbt.datediff("users.registered_date", "sums.last_activity_date", "day") }} as tenure_at_last_activity_days,
+        cast(nullif(sums.active_days_count_life, 0) as double precision) as known_active_days_count,
+        cast(nullif(sums.sessions_count_life, 0) as double precision) as known_sessions_count,
+        cast(nullif(sums.gaps_count_life, 0) as double precision) as known_gaps_count,
+        {{ dbt.datediff("registered.registered_date", "sums.as_of_date", "day") }} as tenure_days,
+        {{ dbt.datediff("registered.registered_date", "sums.last_activity_date", "day") }}
+            as tenure_at_last_activity_days,
         {{ dbt.datediff("sums.last_activity_date", "sums.as_of_date", "day") }} as days_since_last_activity,
         {{ dbt.datediff("sums.first_payment_date", "sums.as_of_date", "day") }} as days_since_first_payment,
         {{ dbt.datediff("sums.last_payment_date", "sums.as_of_date", "day") }} as days_since_last_payment,
@@ -38,8 +45,21 @@ days_and_counts as (
         case when sums.paying_days_count_life > 0 then sums.paying_days_count_life - 1 end as repeat_purchase_days_count
 
     from sums
-    inner join users
-        on sums.user_id = users.user_id
+    -- Looked up one by one, so that who reads a range of users does not go through all of them: no join carries a range
+    -- over. A user has one row; the limit keeps the lookup a lookup.
+    cross join
+        lateral ( -- noqa: ST05
+            select
+                users.country,
+                users.language,
+                users.acquisition_channel,
+                users.birth_year,
+                users.attributes,
+                {{ utc_date("users.registered_at") }} as registered_date
+            from users
+            where users.user_id = sums.user_id
+            limit 1 -- noqa: AM09
+        ) as registered
     left join refunds
         on
             sums.user_id = refunds.user_id
@@ -53,7 +73,14 @@ user_features_of_sums as (
         user_id,
         last_device_type,
         last_operating_system,
+        country,
+        language,
+        acquisition_channel,
+        {%- for name in var("user_attributes") %}
+        {{ json_text("attributes", name) }} as attribute_{{ name }},
+        {%- endfor %}
 
+        cast(extract(year from as_of_date) as integer) - cast(birth_year as integer) as age_years,
         tenure_days,
         {{ dbt.datediff("first_activity_date", "as_of_date", "day") }} as days_since_first_activity,
         days_since_last_activity,
@@ -75,17 +102,14 @@ user_features_of_sums as (
         -- Without device ids the number of devices is unknown, not zero.
         nullif(devices_count, 0) as devices_count,
         nullif(device_types_count, 0) as device_types_count,
-        cast(
-            cast(device_switch_days_count_life as numeric) / nullif(session_days_count_life, 0) as double precision
-        ) as device_switch_days_share,
+        cast(device_switch_days_count_life as double precision)
+        / nullif(session_days_count_life, 0) as device_switch_days_share,
 
         -- Shares are unknown, hence null, for a user without any interaction.
         {%- for kind in var("interaction_kinds") %}
         {{ kind }}_interactions_count_90d,
-        cast(
-            cast({{ kind }}_interactions_count_life as numeric)
-            / nullif(interactions_count_life, 0) as double precision
-        ) as {{ kind }}_interactions_share,
+        cast({{ kind }}_interactions_count_life as double precision)
+        / nullif(interactions_count_life, 0) as {{ kind }}_interactions_share,
         {%- endfor %}
 
         first_paying_day_amount,
@@ -93,9 +117,7 @@ user_features_of_sums as (
         cast(2 * payments_amount_90d - payments_amount_180d as numeric(38, 6)) as payments_amount_trend_90d,
         refunds_count_life,
         refunds_amount_life,
-        cast(
-            cast(paying_days_count_life as numeric) / nullif(active_days_count_life, 0) as double precision
-        ) as paying_days_share,
+        cast(paying_days_count_life as double precision) / nullif(active_days_count_life, 0) as paying_days_share,
         cast(payments_amount_life / nullif(payments_count_life, 0) as numeric(38, 6)) as payments_mean_amount,
         cast(largest_payment_amount as numeric(38, 6)) as largest_payment_amount,
         days_since_last_payment,
@@ -108,30 +130,22 @@ user_features_of_sums as (
         ) as repeat_purchase_mean_amount,
 
         {%- for day in weekday_names() %}
-        cast({{ day }}_days_count_life / known_active_days_count as double precision) as {{ day }}_share,
+        {{ day }}_days_count_life / known_active_days_count as {{ day }}_share,
         {%- endfor %}
-        cast(
-            (saturday_days_count_life + sunday_days_count_life) / known_active_days_count as double precision
-        ) as weekend_share,
+        (saturday_days_count_life + sunday_days_count_life) / known_active_days_count as weekend_share,
         {%- for part in ["night", "morning", "afternoon", "evening"] %}
-        cast({{ part }}_sessions_count_life / known_sessions_count as double precision) as {{ part }}_share,
+        {{ part }}_sessions_count_life / known_sessions_count as {{ part }}_share,
         {%- endfor %}
-        cast(known_sessions_count / known_active_days_count as double precision) as sessions_per_active_day_mean,
-        cast(sessions_duration_seconds_life / known_sessions_count as double precision) as session_mean_seconds,
-        cast(page_views_count_life / known_sessions_count as double precision) as page_views_per_session_mean,
-        cast(gaps_days_life / known_gaps_count as double precision) as gaps_mean_days,
-        cast(
-            sqrt(
-                (
-                    known_gaps_count * cast(gaps_square_days_life as numeric)
-                    - cast(gaps_days_life as numeric) * gaps_days_life
-                )
-                / nullif(known_gaps_count * (known_gaps_count - 1), 0)
-            ) as double precision
+        known_sessions_count / known_active_days_count as sessions_per_active_day_mean,
+        sessions_duration_seconds_life / known_sessions_count as session_mean_seconds,
+        page_views_count_life / known_sessions_count as page_views_per_session_mean,
+        gaps_days_life / known_gaps_count as gaps_mean_days,
+        sqrt(
+            (known_gaps_count * gaps_square_days_life - cast(gaps_days_life as double precision) * gaps_days_life)
+            / nullif(known_gaps_count * (known_gaps_count - 1), 0)
         ) as gaps_deviation_days,
         gaps_longest_days,
-        cast(days_since_last_activity * known_gaps_count / nullif(gaps_days_life, 0) as double precision)
-            as current_gap_to_mean_gap_ratio,
+        days_since_last_activity * known_gaps_count / nullif(gaps_days_life, 0) as current_gap_to_mean_gap_ratio,
 
         coalesce(days_since_last_activity > {{ setting("inactive_after_days") }}, true) as is_inactive,
 
