@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from psycopg import sql
 from pyarrow import csv
 
+from warehouse.binary_rows import HEADER, TRAILER, binary_rows
 from warehouse.settings import connection_parameters
 
 __all__ = ["Warehouse", "WarehouseError", "relation"]
@@ -109,14 +110,23 @@ class Warehouse:
     def copy_frame(self, connection: psycopg.Connection[Any], table: str, frame: pd.DataFrame | pa.Table) -> int:
         """Append rows to `schema.table`, column by name, through COPY; return their number.
 
+        An Arrow table of plain types is sent in binary, everything else as text.
+
         Missing values and NaN become NULL, dicts and lists become JSON. Columns that the frame does not have get
         their default.
         """
+        rows = frame if isinstance(frame, pa.Table) else None
+        binary = None if rows is None else binary_rows(rows, _kinds(connection, table))
+        if rows is not None and binary is not None:
+            names, messages = binary
+            with connection.cursor() as cursor, cursor.copy(_copy_statement(table, names, "binary")) as copy:
+                copy.write(HEADER)
+                copy.write(memoryview(messages))
+                copy.write(TRAILER)
+            return int(rows.num_rows)
         rows = _as_arrow(frame)
-        statement = sql.SQL("copy {} ({}) from stdin with (format csv)").format(
-            relation(table), sql.SQL(", ").join(map(sql.Identifier, rows.column_names))
-        )
         options = csv.WriteOptions(include_header=False, quoting_style="all_valid")
+        statement = _copy_statement(table, rows.column_names, "csv")
         with connection.cursor() as cursor, cursor.copy(statement) as copy:
             for batch in rows.to_batches(max_chunksize=ROWS_PER_WRITE):
                 sink = pa.BufferOutputStream()
@@ -226,6 +236,23 @@ def as_frame(table: pa.Table) -> pd.DataFrame:
         if pa.types.is_boolean(column.type) and table.column(column.name).null_count:
             frame[column.name] = frame[column.name].astype("boolean")
     return frame
+
+
+def _copy_statement(table: str, names: Sequence[str], form: str) -> sql.Composed:
+    return sql.SQL("copy {} ({}) from stdin with (format {})").format(
+        relation(table), sql.SQL(", ").join(map(sql.Identifier, names)), sql.SQL(form)
+    )
+
+
+def _kinds(connection: psycopg.Connection[Any], table: str) -> dict[str, str]:
+    """The Postgres type of each column of a table, without its length or precision."""
+    return dict(
+        connection.execute(
+            "select attname::text, atttypid::regtype::text from pg_attribute"
+            " where attrelid = %s::regclass and attnum > 0 and not attisdropped",
+            (table,),
+        ).fetchall()
+    )
 
 
 def _as_arrow(frame: pd.DataFrame | pa.Table) -> pa.Table:
