@@ -18,6 +18,8 @@ _CLIP = 4.0
 _ROWS_IN_CACHE = 2048
 # Correlations of so many rows are known well enough.
 _ROWS = 20_000
+# In standard deviations from the mean: what a bent column may do anew from here on.
+BENDS = (-0.5, 0.5, 1.5)
 
 
 @dataclass(frozen=True)
@@ -67,10 +69,14 @@ class FeatureSummary:
 
     Args:
         singles: numeric features that keep a column of their own, which stands first in this order.
+        bends: places at which slopes of single columns may change, in standard deviations from the mean: for each a
+            column max(single - place, 0) stands behind all others (a linear spline: Hastie, Tibshirani and Friedman
+            2009, section 5.2).
     """
 
-    def __init__(self, singles: Sequence[str] = ()) -> None:
+    def __init__(self, singles: Sequence[str] = (), bends: Sequence[float] = ()) -> None:
         self.singles = tuple(singles)
+        self.bends = tuple(bends)
         # Of the last call: users are asked about one type after another.
         self._last: _Base | None = None
 
@@ -93,6 +99,9 @@ class FeatureSummary:
         sample = matrix[:: max(1, len(matrix) // _ROWS), :][:, kept]
         groups = [(np.array([single]), np.ones(1)) for single in singles]
         groups += [(kept[members], signs) for members, signs in _alike(sample)]
+        self.straight_count_ = len(groups)
+        groups += [(np.array([single]), np.ones(1)) for single in singles for _ in self.bends]
+        self.places_ = _places(self.straight_count_, len(singles), self.bends)
         self.members_ = np.concatenate([members for members, _ in groups]) if groups else np.zeros(0, dtype=np.int64)
         self.signs_ = np.concatenate([signs / len(signs) for _, signs in groups]) if groups else np.zeros(0)
         self.starts_ = np.cumsum([0, *(len(members) for members, _ in groups)])[:-1].astype(np.int64)
@@ -102,7 +111,7 @@ class FeatureSummary:
         return self._scaled(combined)
 
     def to_matrix(self, frame: pd.DataFrame) -> np.ndarray:
-        """Encode a frame: float64 of shape (rows, columns), standardised and within four deviations."""
+        """Encode a frame: float64 of shape (rows, columns), standardised, within four deviations, then bent."""
         return self._scaled(self._combined(self.encoder_.to_matrix(frame)))
 
     def to_matrix_of(self, features: pd.DataFrame, event_features: pd.DataFrame) -> np.ndarray:
@@ -145,16 +154,24 @@ class FeatureSummary:
         """Return the names of the columns: that of the feature, or of the first of a group and how many more."""
         names = self.encoder_.column_names()
         members = np.split(self.members_, self.starts_[1:]) if len(self.starts_) else []
-        return [names[first] + (f" and {len(rest)} more" if rest else "") for first, *rest in members]
+        called = [names[first] + (f" and {len(rest)} more" if rest else "") for first, *rest in members]
+        bent = [f" from {place:g} on" if np.isfinite(place) else "" for place in self.places_]
+        return [name + where for name, where in zip(called, bent, strict=True)]
 
     def blocks(self) -> list[int]:
-        """Return the block of each column for a shared prior: single ones have their own, the rest share one."""
-        return [*range(self.single_count_), *[self.single_count_] * (len(self.starts_) - self.single_count_)]
+        """Return the block of each column for a shared prior.
+
+        Single ones have their own, all bends of one share another, and the rest of the columns share one.
+        """
+        singles, rest = range(self.single_count_), self.straight_count_ - self.single_count_
+        first = self.single_count_ + (rest > 0)
+        return [*singles, *[self.single_count_] * rest, *[first + single for single in singles for _ in self.bends]]
 
     def to_state(self) -> dict[str, Any]:
         """Return everything learned as arrays and JSON values."""
         return {
             "singles": list(self.singles),
+            "bends": list(self.bends),
             "encoder": self.encoder_.to_state(),
             "means": self.means_,
             "deviations": self.deviations_,
@@ -163,17 +180,21 @@ class FeatureSummary:
             "starts": self.starts_,
             "scales": self.scales_,
             "single_count": self.single_count_,
+            "straight_count": self.straight_count_,
         }
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Self:
         """Rebuild from `to_state`."""
-        summary = cls(state["singles"])
+        # Versions of before slopes could bend have no bends.
+        summary = cls(state["singles"], state.get("bends", ()))
         summary.encoder_ = FeatureEncoder.from_state(state["encoder"])
         summary.means_, summary.deviations_ = state["means"], state["deviations"]
         summary.members_, summary.starts_ = state["members"].astype(np.int64), state["starts"].astype(np.int64)
         summary.signs_, summary.scales_ = state["signs"], state["scales"]
         summary.single_count_ = int(state["single_count"])
+        summary.straight_count_ = int(state.get("straight_count", len(summary.starts_)))
+        summary.places_ = _places(summary.straight_count_, summary.single_count_, summary.bends)
         return summary
 
     def _base(self, features: pd.DataFrame, towards: frozenset[str]) -> _Base:
@@ -218,7 +239,11 @@ class FeatureSummary:
 
     def _scaled(self, combined: np.ndarray, among: np.ndarray | slice = slice(None)) -> np.ndarray:
         scaled = combined / self.scales_[among]
-        return np.clip(scaled, -_CLIP, _CLIP, out=scaled)
+        np.clip(scaled, -_CLIP, _CLIP, out=scaled)
+        places = self.places_[among]
+        for column in np.flatnonzero(np.isfinite(places)):
+            scaled[:, column] = np.maximum(scaled[:, column] - places[column], 0.0)
+        return scaled
 
     def _combined(self, matrix: np.ndarray) -> np.ndarray:
         if len(self.starts_) == 0:
@@ -226,6 +251,11 @@ class FeatureSummary:
         factors = self.signs_ / self.deviations_[self.members_]
         standardised = (matrix[:, self.members_] - self.means_[self.members_]) * factors
         return np.add.reduceat(standardised, self.starts_, axis=1)
+
+
+def _places(straight: int, singles: int, bends: Sequence[float]) -> np.ndarray:
+    """Where each column begins to count, (columns,): minus infinity for those that are not bent."""
+    return np.array([*[-np.inf] * straight, *list(bends) * singles])
 
 
 def _alike(matrix: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -40,7 +40,7 @@ from ml.response.shifts import (
     type_effects,
     unknown_error,
 )
-from ml.response.summary import FeatureSummary
+from ml.response.summary import BENDS, FeatureSummary
 from ml.response.user_effects import (
     EVENT_TYPE,
     UserEffects,
@@ -62,6 +62,9 @@ EVIDENCE_NEEDED = 3.5
 EVIDENCE_FOR_SLOPES = 1.0
 # Feature with the money a user is expected to bring once back: effects may vary with it on their own terms.
 WORTH = "expected_money_if_back"
+# Spread of the effects between users that no feature shows, over the spread that features do show: features are taken
+# to show a third of the variance, as on worlds whose truth is known (correlations of .4 to .6, docs/game_world.md).
+UNEXPLAINED_OVER_SHOWN = 2**0.5
 _LARGEST_SHIFT = 3.0
 
 
@@ -240,7 +243,7 @@ def fit_uplift(
     if kind != "chance":
         chosen = "types" if are_effects_shown(kind, compared, evidence) else "none"
         return UpliftModel(chosen, pooled, types, None, None)
-    summary = FeatureSummary((AFFINITY, WORTH))
+    summary = FeatureSummary((AFFINITY, WORTH), BENDS)
     shown = frame if sides >= MINIMUM_FOR_SLOPES else frame[[EVENT_TYPE]]
     matrix = summary.fit(shown[believed], (EVENT_TYPE,)).to_matrix(shown)
     offset, slopes, levels = fit_effect_slopes(compared, summary, matrix, believed)
@@ -248,7 +251,8 @@ def fit_uplift(
     if not is_none and is_doubted.any():
         offset, slopes, levels = fit_effect_slopes(compared, summary, matrix, np.ones(len(usable), dtype=bool))
     shift, _ = predict_groups(slopes, matrix, usable.event_types)
-    users = UserEffects(summary, slopes, levels, round(float(shift[believed].std()), 9), None)
+    unexplained = round(UNEXPLAINED_OVER_SHOWN * float(shift[believed].std()), 9)
+    users = UserEffects(summary, slopes, levels, unexplained, None)
     if is_none:
         return UpliftModel("none", pooled, types, users, None)
     judged = Arbiter(compared, summary, matrix, thread_count, random_state)

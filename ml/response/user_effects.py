@@ -25,7 +25,7 @@ class UserEffects:
         slopes: posterior of the slopes, which also gives the errors of all.
         levels: posterior of a model without slopes: a mean for each type.
         unexplained: spread between users that no feature shows, on the link. It cannot be measured: nobody is both
-            invited and left alone. It is taken to be as large as the spread that the features do show.
+            invited and left alone. It is taken to have twice the variance of what the features do show.
         challenger: a learner that is used in place of the slopes' means.
     """
 

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from ml.registry import pack, unpack
 from ml.response.encoding import FeatureEncoder
 from ml.response.slopes import GroupedSlopes, fit_slopes
-from ml.response.summary import FeatureSummary
+from ml.response.summary import BENDS, FeatureSummary
 
 ROWS = 3000
 
@@ -35,9 +36,45 @@ def test_features_that_move_together_become_one_column_and_singles_stand_first()
     assert "sessions and 1 more" in names or "days_away and 1 more" in names
 
 
-def test_asking_by_parts_one_type_after_another_gives_the_same_columns() -> None:
+def test_single_columns_are_bent_where_they_are_told_to() -> None:
     features, towards = frames()
-    fitted = FeatureSummary(("single",))
+    both = pd.concat([features, towards], axis=1)
+    straight, bent = FeatureSummary(("single",)).fit(both), FeatureSummary(("single",), (-0.5, 1.5)).fit(both)
+    before, matrix = straight.to_matrix(both), bent.to_matrix(both)
+    np.testing.assert_array_equal(matrix[:, : before.shape[1]], before)
+    np.testing.assert_array_equal(matrix[:, -2], np.maximum(before[:, 0] + 0.5, 0.0))
+    np.testing.assert_array_equal(matrix[:, -1], np.maximum(before[:, 0] - 1.5, 0.0))
+    assert bent.column_names()[-1] == "single from 1.5 on"
+    assert bent.blocks() == [*straight.blocks(), 2, 2]
+    # What a bend adds is told of the feature that is bent.
+    slopes = np.zeros(matrix.shape[1])
+    slopes[-1] = 2.0
+    parts = bent.parts(both, slopes)
+    single = bent.encoder_.column_names().index("single")
+    np.testing.assert_allclose(parts[:, single], 2.0 * matrix[:, -1], atol=1e-12)
+    assert not np.delete(parts, single, axis=1).any()
+
+
+def test_an_effect_above_a_threshold_is_seen_with_bends_and_missed_with_straight_slopes() -> None:
+    draw = np.random.default_rng(4)
+    trait = draw.normal(size=40_000)
+    effect = np.where(trait > 1.5, 1.5, 0.0)
+    contrast = draw.integers(0, 2, len(trait)) - 0.5
+    outcome = (draw.random(len(trait)) < 1 / (1 + np.exp(1.5 - contrast * effect))).astype(float)
+    frame, groups = pd.DataFrame({"trait": trait}), np.full(len(trait), "a")
+    missed = {}
+    for bends in ((), BENDS):
+        summary = FeatureSummary(("trait",), bends)
+        matrix = summary.fit_matrix(frame)
+        slopes = fit_slopes(matrix, np.full(len(trait), -1.5), outcome, contrast, groups, summary.blocks())
+        missed[bends] = np.abs(slopes.predict_mean(matrix, "a") - effect).mean()
+    assert missed[BENDS] < 0.7 * missed[()], missed
+
+
+@pytest.mark.parametrize("bends", [(), (-0.5, 1.5)])
+def test_asking_by_parts_one_type_after_another_gives_the_same_columns(bends: tuple[float, ...]) -> None:
+    features, towards = frames()
+    fitted = FeatureSummary(("single", "taste"), bends)
     matrix = fitted.fit_matrix(pd.concat([features, towards], axis=1))
     summary = FeatureSummary.from_state(unpack(pack(fitted.to_state())))
     np.testing.assert_allclose(summary.to_matrix_of(features, towards), matrix, atol=1e-12)
