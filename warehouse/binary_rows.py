@@ -77,7 +77,9 @@ def _joined(
         before = []
     if before:
         pieces.append(_binary(np.concatenate(before, axis=1)))
-    return pc.binary_join_element_wise(*pieces, pa.scalar(b"", pa.binary())).buffers()[2]
+    joined = pc.binary_join_element_wise(*pieces, pa.scalar(b"", pa.binary()))
+    _, ends, messages = joined.buffers()
+    return messages.slice(0, int(np.frombuffer(ends, dtype=np.int32)[count]) if count else 0)
 
 
 def _repeated(number: int, kind: str, count: int) -> np.ndarray:
