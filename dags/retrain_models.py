@@ -6,9 +6,10 @@ a challenger on what was known at that date and promotes it when it beats the ch
 
 Only dates whose features came in go on to `score_users`: an alert comes after its date was published, and what is
 trained then scores from the next date on. Were it emitted all the same, `score_users` would keep a partition that waits
-for features for ever.
+for features for ever. For the same reason a run says once that its date has models, however often it is run.
 
-**Safe to clear?** Yes. A model's version is a hash of what it learned: the same data gives the same version.
+**Safe to clear?** Yes. A model's version is a hash of what it learned: the same data gives the same version. Users were
+scored when the run succeeded first; where they should be scored by what it learns now, clear `score_users`, too.
 
 **When it is late or red.** The old champion stays in place; `score_users` waits. Clear the run when mended.
 
@@ -20,7 +21,7 @@ from datetime import UTC, datetime
 from airflow.sdk import DAG, PartitionedAssetTimetable, task
 
 from dags.assets import CONFIRMED_VERSIONS, DRIFT, MODEL_VERSIONS, USER_FEATURES
-from dags.stages import DEFAULT_ARGUMENTS, emit, run_stage, was_started_by
+from dags.stages import DEFAULT_ARGUMENTS, emit, has_emitted, run_stage, was_started_by
 
 with DAG(
     dag_id="retrain_models",
@@ -33,13 +34,13 @@ with DAG(
     tags=["rekindle", "models"],
 ) as dag:
 
-    @task(outlets=[CONFIRMED_VERSIONS])
+    @task(inlets=[MODEL_VERSIONS], outlets=[CONFIRMED_VERSIONS])
     def train_models() -> dict:
         """Train and compare where it is due, and confirm the champion."""
         from ml.pipelines.train import train_models
 
         told = run_stage(train_models)
-        if not was_started_by(DRIFT):
+        if not (was_started_by(DRIFT) or has_emitted(MODEL_VERSIONS)):
             emit(MODEL_VERSIONS, told, alias=CONFIRMED_VERSIONS)
         return told
 

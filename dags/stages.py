@@ -87,3 +87,14 @@ def emit(asset: Asset, told: Mapping[str, Any], alias: AssetAlias | None = None)
 def was_started_by(asset: Asset) -> bool:
     """Whether events of this asset, and of no other, started the current run; a run started by hand was not."""
     return {started.name for started in get_current_context()["triggering_asset_events"]} == {asset.name}
+
+
+def has_emitted(asset: Asset) -> bool:
+    """Whether the current run has emitted this asset before: it succeeded, was cleared, and runs again.
+
+    The asset must be among the inlets of the task: only of these the events can be read.
+    """
+    context = get_current_context()
+    run = context["dag_run"]
+    events = context["inlet_events"][asset].after(run.run_after.isoformat())
+    return any((event.source_dag_id, event.source_run_id) == (run.dag_id, run.run_id) for event in events)

@@ -1,4 +1,4 @@
-"""A training that drift asked for leaves nothing behind that waits for ever, in a real Airflow."""
+"""A training that drift asked for, or that runs again, leaves nothing behind that waits for ever, in a real Airflow."""
 
 import json
 import os
@@ -28,6 +28,7 @@ from airflow.jobs.job import Job
 from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
 from airflow.models.asset import AssetModel, AssetPartitionDagRun
 from airflow.models.dagrun import DagRun
+from airflow.models.taskinstance import clear_task_instances
 from airflow.sdk.definitions.dag import _run_task
 from airflow.utils.session import create_session
 from sqlalchemy import select
@@ -57,8 +58,8 @@ def arrive(asset, key):
     look()
 
 
-def run_waiting_training():
-    '''Run the task of the run of retrain_models that was made last.'''
+def run_training():
+    '''Run the task of the run of retrain_models that was made last, as if it had not run yet.'''
     dag = bag.dags["retrain_models"]
     with create_session() as session:
         ours = select(DagRun).where(DagRun.dag_id == "retrain_models").order_by(DagRun.id.desc())
@@ -69,6 +70,14 @@ def run_waiting_training():
     with patch("ml.pipelines.train.train_models", lambda *_: report), patch("warehouse.settings.load_settings"):
         _run_task(ti=instance, task=dag.get_task("train_models"))
     look()
+
+
+def clear_training():
+    '''Clear that run, as a person does on its page.'''
+    with create_session() as session:
+        ours = select(DagRun).where(DagRun.dag_id == "retrain_models").order_by(DagRun.id.desc())
+        run = session.scalars(ours).first()
+        clear_task_instances(run.get_task_instances(session=session), session)
 
 
 def seen():
@@ -90,13 +99,16 @@ def seen():
 told = {}
 arrive("features.feat_user_behaviour", "2018-01-02")
 told["features came"] = seen()
-run_waiting_training()
+run_training()
 told["trained"] = seen()
+clear_training()
+run_training()
+told["cleared and trained again"] = seen()
 arrive("predictions.drift", "2018-01-02")
-run_waiting_training()
+run_training()
 told["trained after drift"] = seen()
 arrive("features.feat_user_behaviour", "2018-01-03")
-run_waiting_training()
+run_training()
 told["the next day"] = seen()
 print("PLAYED " + json.dumps(told))
 """
@@ -127,6 +139,10 @@ def test_a_date_is_scored_once_features_and_models_are_there(played: dict) -> No
     assert ["score_users", "2018-01-02"] in played["features came"]["waiting"]
     assert ["score_users", "2018-01-02"] in played["trained"]["runs"]
     assert played["trained"]["waiting"] == []
+
+
+def test_a_training_that_is_cleared_and_run_again_scores_nothing_again_and_nothing_waits(played: dict) -> None:
+    assert played["cleared and trained again"] == played["trained"]
 
 
 def test_a_training_after_drift_scores_nothing_again_and_nothing_waits(played: dict) -> None:

@@ -42,7 +42,9 @@ def test_the_chain_ends_in_targets_that_keep_every_promise_and_come_out_the_same
     assert company.count("marketing.top_users") == inactive
     assert warehouse.scalar("select sum(size) from marketing.segment_profiles") == inactive
 
-    [version] = warehouse.read_frame("select version from predictions.model_versions where status = 'champion'")["version"]
+    [version] = warehouse.read_frame("select version from predictions.model_versions where status = 'champion'")[
+        "version"
+    ]
     for table in ("user_activity", "segments", "user_scores", "response_scores", "decisions", "event_effects"):
         assert company.count(f"predictions.{table}") == company.count(
             f"predictions.{table}", f"model_version = '{version}'"
