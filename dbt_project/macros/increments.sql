@@ -80,6 +80,16 @@
 {%- endmacro %}
 
 
+{#- Rows of users of whom a day changed that the table being built does not hold yet, as a condition. -#}
+{% macro is_of_changed_users() -%}
+    user_id in (
+        select changed_days.user_id
+        from {{ ref("fct_user_days") }} as changed_days
+        where changed_days.change_number > {{ change_number_seen() }}
+    )
+{%- endmacro %}
+
+
 {#-
     Writes down, in the transaction that wrote the rows, for which date a mart was built, what it holds, and from where on
     late rows could still change it. fct_user_days makes the numbers, the others have seen its newest.
@@ -228,11 +238,7 @@
 
     delete from {{ target }}
     where
-        user_id in (
-            select changed_days.user_id
-            from {{ ref("fct_user_days") }} as changed_days
-            where changed_days.change_number > {{ change_number_seen() }}
-        )
+        {{ is_of_changed_users() }}
         and ({{ day }} is null or {{ day }} >= {{ first_changed_date() }});
 
     insert into {{ target }} ({{ columns }})

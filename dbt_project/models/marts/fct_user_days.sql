@@ -24,12 +24,6 @@
 
 with
 
-users as (
-
-    select * from {{ ref("dim_users") }}
-
-),
-
 {%- if is_incremental() %}
 
 -- Days of which a row has landed since the run before.
@@ -166,15 +160,48 @@ activities as (
 
 ),
 
-days as (
+-- Sorted by whole numbers in the order of users, which takes half the time of sorting names.
+users as (
 
     select
         user_id,
+
+        row_number() over (order by user_id) as user_number,
+
+        registered_date
+
+    from {{ ref("dim_users") }}
+    {%- if is_incremental() %}
+    where user_id in (select days_to_count.user_id from days_to_count)
+    {%- endif %}
+
+),
+
+-- What lies before the registration (but for a day of doubt about time zones) was told by a clock that is wrong.
+known_activities as (
+
+    select
+        users.user_number,
+        activities.*
+
+    from activities
+    inner join users
+        on
+            activities.user_id = users.user_id
+            and {{ date_after("users.registered_date", -1) }} <= activities.activity_date
+
+),
+
+days as (
+
+    select
+        max(user_id) as user_id,
         max(device_id) as device_id,
 
         max(device_type) as device_type,
         max(operating_system) as operating_system,
 
+        user_number,
         count(started_hour) as sessions_count,
         coalesce(sum(duration_seconds), 0) as sessions_duration_seconds,
         coalesce(sum(page_view_count), 0) as page_views_count,
@@ -202,27 +229,22 @@ days as (
         min(happened_at) as first_activity_at,
         max(happened_at) as last_activity_at
 
-    from activities
-    group by user_id, activity_date
+    from known_activities
+    group by user_number, activity_date
 
 ),
 
--- What lies before the registration (but for a day of doubt about time zones) was told by a clock that is wrong.
-days_since_registration as (
+days_in_a_row as (
 
     select
-        days.*,
+        *,
 
-        lag(days.activity_date) over (
-            partition by days.user_id
-            order by days.activity_date asc
+        lag(activity_date) over (
+            partition by user_number
+            order by activity_date asc
         ) as previous_activity_date
 
     from days
-    inner join users
-        on
-            days.user_id = users.user_id
-            and {{ date_after("users.registered_date", -1) }} <= days.activity_date
 
 ),
 
@@ -232,20 +254,20 @@ days_since_registration as (
 days_after_a_day as (
 
     select
-        days_since_registration.*,
+        days_in_a_row.*,
 
         greatest(
-            days_since_registration.previous_activity_date,
+            days_in_a_row.previous_activity_date,
             (
                 select max(known.activity_date)
                 from {{ this }} as known
                 where
-                    known.user_id = days_since_registration.user_id
-                    and known.activity_date < days_since_registration.activity_date
+                    known.user_id = days_in_a_row.user_id
+                    and known.activity_date < days_in_a_row.activity_date
             )
         ) as day_before
 
-    from days_since_registration
+    from days_in_a_row
 
 ),
 
@@ -254,11 +276,11 @@ days_after_a_day as (
 days_after_a_day as (
 
     select
-        days_since_registration.*,
+        days_in_a_row.*,
 
-        days_since_registration.previous_activity_date as day_before
+        days_in_a_row.previous_activity_date as day_before
 
-    from days_since_registration
+    from days_in_a_row
 
 ),
 

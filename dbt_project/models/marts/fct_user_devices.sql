@@ -13,21 +13,6 @@
 
 with
 
-user_days as (
-
-    select * from {{ ref("fct_user_days") }}
-    {%- if is_incremental() %}
-    where
-        activity_date >= {{ redo_from }}
-        and user_id in (
-            select changed_days.user_id
-            from {{ ref("fct_user_days") }} as changed_days
-            where changed_days.change_number > {{ change_number_seen() }}
-        )
-    {%- endif %}
-
-),
-
 devices_used as (
 
     {%- for kind, column in [("device", "device_id"), ("device_type", "device_type")] %}
@@ -39,8 +24,13 @@ devices_used as (
 
         min(activity_date) as first_used_date
 
-    from user_days
-    where {{ column }} is not null
+    from {{ ref("fct_user_days") }}
+    where
+        {{ column }} is not null
+        {%- if is_incremental() %}
+        and activity_date >= {{ redo_from }}
+        and {{ is_of_changed_users() }}
+        {%- endif %}
     group by user_id, {{ column }}
     {%- if not loop.last %}
     union all
@@ -71,6 +61,9 @@ fct_user_devices as (
                 and known.device_name = devices_used.device_name
                 and known.first_used_date < {{ redo_from }}
         )
+    {%- else %}
+    -- Devices of a user side by side, so that a look-up reads one page.
+    order by devices_used.user_id
     {%- endif %}
 
 )

@@ -14,23 +14,14 @@
     )
 }}
 
+{#- In an incremental run days of users with days that changed: a lapse that ended before these days stays as it is. -#}
+{%- set changed_days = [] %}
+{%- if is_incremental() %}
+{%- do changed_days.append("activity_date >= " ~ first_changed_date()) %}
+{%- do changed_days.append(is_of_changed_users()) %}
+{%- endif %}
+
 with
-
--- In an incremental run of users with days that changed: a lapse that ended before these days stays as it is.
-user_days as (
-
-    select * from {{ ref("fct_user_days") }}
-    {%- if is_incremental() %}
-    where
-        activity_date >= {{ first_changed_date() }}
-        and user_id in (
-            select changed_days.user_id
-            from {{ ref("fct_user_days") }} as changed_days
-            where changed_days.change_number > {{ change_number_seen() }}
-        )
-    {%- endif %}
-
-),
 
 -- A day that follows the one before after more than the allowed days ends a lapse.
 lapses_ended_by_a_return as (
@@ -42,8 +33,8 @@ lapses_ended_by_a_return as (
 
         first_activity_at as returned_at
 
-    from user_days
-    where days_since_previous_activity > {{ setting("inactive_after_days") }}
+    from {{ ref("fct_user_days") }}
+    where {{ (changed_days + ["days_since_previous_activity > " ~ setting("inactive_after_days")]) | join(" and ") }}
 
 ),
 
@@ -57,7 +48,8 @@ lapses_going_on as (
 
         cast(null as timestamp with time zone) as returned_at
 
-    from user_days
+    from {{ ref("fct_user_days") }}
+    {{ "where " ~ (changed_days | join(" and ")) if changed_days }}
     group by user_id
 
 ),
@@ -69,8 +61,8 @@ first_days as (
 
         first_activity_at
 
-    from user_days
-    where days_since_previous_activity is null
+    from {{ ref("fct_user_days") }}
+    where {{ (changed_days + ["days_since_previous_activity is null"]) | join(" and ") }}
 
 ),
 

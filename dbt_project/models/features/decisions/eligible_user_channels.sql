@@ -19,64 +19,48 @@ consents as (
 
 ),
 
--- Of two acts of the same moment the refusal counts: nobody is written to on a doubt.
-acts_known as (
+-- When a user last granted and last refused, anywhere and with Rekindle itself: all that the rule asks, in one pass.
+last_acts as (
 
     select
         user_id,
 
-        source,
         channel,
 
-        row_number() over (
-            partition by user_id, channel
-            order by decided_at desc, is_granted asc, consent_id desc
-        ) as act_number,
-        row_number() over (
-            partition by user_id, channel, source
-            order by decided_at desc, is_granted asc, consent_id desc
-        ) as act_number_of_source,
-
-        is_granted
+        max(case when is_granted then decided_at end) as granted_at,
+        max(case when not is_granted then decided_at end) as refused_at,
+        max(case when is_granted and source = 'user' then decided_at end) as granted_here_at,
+        max(case when not is_granted and source = 'user' then decided_at end) as refused_here_at
 
     from consents
     where
         purpose = 'marketing'
         and decided_at < {{ as_of_at() }}
+    group by user_id, channel
 
 ),
 
--- Who refused with Rekindle itself is asked again by nobody but themselves: an import lifts no such refusal. It is
--- looked for among the acts of the same user and channel: for a join of ranked rows all pairs would be compared.
-acts_and_refusals as (
-
-    select
-        *,
-
-        max(
-            case when source = 'user' and act_number_of_source = 1 and not is_granted then 1 else 0 end
-        ) over (partition by user_id, channel) = 1 as has_refused_here
-
-    from acts_known
-
-),
-
+-- Of two acts of the same moment the refusal counts: nobody is written to on a doubt. Who refused with Rekindle itself
+-- is asked again by nobody but themselves: an import lifts no such refusal.
 eligible_user_channels as (
 
     select
-        acts_and_refusals.user_id,
+        last_acts.user_id,
 
-        acts_and_refusals.channel,
+        last_acts.channel,
 
         {{ as_of_date() }} as as_of_date
 
-    from acts_and_refusals
+    from last_acts
     inner join users
-        on acts_and_refusals.user_id = users.user_id
+        on last_acts.user_id = users.user_id
     where
-        acts_and_refusals.act_number = 1
-        and acts_and_refusals.is_granted
-        and not acts_and_refusals.has_refused_here
+        last_acts.granted_at is not null
+        and coalesce(last_acts.granted_at > last_acts.refused_at, true)
+        and (
+            last_acts.refused_here_at is null
+            or coalesce(last_acts.granted_here_at > last_acts.refused_here_at, false)
+        )
         and users.registered_at < {{ as_of_at() }}
 
 )

@@ -175,6 +175,10 @@ due_and_years as (
 
     from due
     cross join settled_years
+    -- Says nothing about rows: the date is computed once for each pair, not at every use, and look-ups of a user follow
+    -- one another, so that they find their pages in memory.
+    order by due.user_id, due.as_of_date
+    offset 0 -- noqa: AM09
 
 ),
 
@@ -307,41 +311,33 @@ computed as (
                 user_devices.user_id = due.user_id
                 and user_devices.first_used_date < due.as_of_date
         ) as devices
-    left join
+    -- At most one day each. `min`, not `limit`, with which Postgres uses one core only.
+    cross join
         lateral (
             select
-                session_days.device_type,
-                session_days.operating_system
+                min(session_days.device_type) as device_type,
+                min(session_days.operating_system) as operating_system
             from session_days
             where
                 session_days.user_id = due.user_id
                 and session_days.activity_date = greatest(open_days.last_session_date, earlier.last_session_date)
-            order by 1
-            limit 1
         ) as last_session_day
-        on true
-    left join
+    cross join
         lateral (
-            select first_paying_days.payments_amount
+            select min(first_paying_days.payments_amount) as payments_amount
             from first_paying_days
             where
                 first_paying_days.user_id = due.user_id
                 and first_paying_days.activity_date = least(open_days.first_payment_date, earlier.first_payment_date)
-            order by 1
-            limit 1
         ) as first_paying_day
-        on true
-    left join
+    cross join
         lateral (
-            select last_paying_days.payments_amount
+            select min(last_paying_days.payments_amount) as payments_amount
             from last_paying_days
             where
                 last_paying_days.user_id = due.user_id
                 and last_paying_days.activity_date = greatest(open_days.last_payment_date, earlier.last_payment_date)
-            order by 1
-            limit 1
         ) as last_paying_day
-        on true
 
 ),
 
