@@ -142,24 +142,16 @@
 {%- endmacro %}
 
 
-{#-
-    Incremental strategy `replace_as_of`: all rows of the run's date are replaced, so that nobody who is gone stays;
-    rows of other dates are replaced one by one where they were computed again; all other rows stay.
--#}
+{#- Incremental strategy `replace_as_of`: all rows of the run's date are replaced, so that nobody who is gone stays. -#}
 {% macro get_incremental_replace_as_of_sql(arg_dict) -%}
     {%- set target = arg_dict["target_relation"] -%}
-    {%- set source = arg_dict["temp_relation"] -%}
-    {%- set columns = get_quoted_csv(arg_dict["dest_columns"] | map(attribute="name")) -%}
-    {%- set key = arg_dict["unique_key"] | join(", ") %}
+    {%- set columns = get_quoted_csv(arg_dict["dest_columns"] | map(attribute="name")) %}
 
     delete from {{ target }}
     where as_of_date = {{ as_of_date() }};
 
-    delete from {{ target }}
-    where ({{ key }}) in (select {{ key }} from {{ source }} where as_of_date <> {{ as_of_date() }});
-
     insert into {{ target }} ({{ columns }})
-    select {{ columns }} from {{ source }};
+    select {{ columns }} from {{ arg_dict["temp_relation"] }};
 {%- endmacro %}
 
 

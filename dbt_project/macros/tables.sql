@@ -1,7 +1,8 @@
 {#-
     dbt fills a table with an enforced contract by `insert into ... select`, which Postgres never plans in parallel;
     `create table as` it does. The contract has been compared with the columns before, so the table is the same.
-    What an incremental run computes of versions is a view: its rows are read once, and go straight to what differs.
+    What an incremental run computes of versions, or for its date alone, is a view: its rows are read once, and go
+    straight to where they belong.
 -#}
 {% macro postgres__create_table_as(temporary, relation, sql) -%}
     {%- set contract = config.get("contract") -%}
@@ -9,7 +10,7 @@
     {%- if contract.enforced %}
     {{ get_assert_columns_equivalent(sql) }}
     {%- endif %}
-    {%- if temporary and config.get("incremental_strategy") == "replace_versions" %}
+    {%- if temporary and config.get("incremental_strategy") in ("replace_versions", "replace_as_of") %}
     create temporary view {{ relation }} as (
     {%- elif temporary %}
     create temporary table {{ relation }} as (

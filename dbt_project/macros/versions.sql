@@ -303,17 +303,30 @@
         computed.*,
         known.valid_from_date as known_from_date,
         known.valid_until_date as known_until_date,
+        known.place as known_place,
         lead(computed.valid_from_date) over (
             partition by {% for name in key %}computed.{{ name }}, {% endfor %}known.valid_from_date
             order by computed.valid_from_date
         ) as next_date
     from {{ source }} as computed
-    left join {{ target }} as known
-        on
-            {%- for name in key %}
-            computed.{{ name }} = known.{{ name }} and
-            {%- endfor %}
-            {{ holds_at("known", "computed.valid_from_date") }}
+    -- Looked up one by one, the newest first, however many versions held before.
+    left join
+        lateral (
+            select
+                versions.*,
+
+                versions.ctid as place
+
+            from {{ target }} as versions
+            where
+                {%- for name in key %}
+                versions.{{ name }} = computed.{{ name }} and
+                {%- endfor %}
+                {{ holds_at("versions", "computed.valid_from_date") }}
+            order by versions.valid_from_date desc
+            limit 1
+        ) as known
+        on true
     where
         known.user_id is null
         or ({% for name in values %}known.{{ name }}{{ ", " if not loop.last }}{% endfor %})
@@ -345,23 +358,17 @@
         known.valid_from_date = differences.valid_from_date
         and differences.known_from_date = differences.valid_from_date;
 
+    -- By their place in the table, which nothing has moved since: to look up each by its key takes longer than to end it.
     update {{ target }} as known
     set valid_until_date = ended.valid_until_date
     from (
         select
-            {%- for name in key %}
-            {{ name }},
-            {%- endfor %}
-            known_from_date,
+            known_place,
             min(valid_from_date) as valid_until_date
         from {{ differences }}
-        group by {{ key | join(", ") }}, known_from_date
+        group by known_place
     ) as ended
-    where
-        {%- for name in key %}
-        known.{{ name }} = ended.{{ name }} and
-        {%- endfor %}
-        known.valid_from_date = ended.known_from_date;
+    where known.ctid = ended.known_place;
 
     insert into {{ target }} ({{ names | join(", ") }})
     select {{ names | join(", ") }} from {{ differences }};

@@ -11,7 +11,22 @@
 
 {%- set redo_from = first_changed_date() if is_incremental() %}
 
+{#- One list of the few days of an incremental run; of all days a list read twice would be written to disk. -#}
+{%- set user_days = "user_days" if is_incremental() else ref("fct_user_days") %}
+
 with
+
+{%- if is_incremental() %}
+
+user_days as (
+
+    select * from {{ ref("fct_user_days") }}
+    where
+        activity_date >= {{ redo_from }}
+        and {{ is_of_changed_users() }}
+
+),
+{%- endif %}
 
 devices_used as (
 
@@ -24,13 +39,8 @@ devices_used as (
 
         min(activity_date) as first_used_date
 
-    from {{ ref("fct_user_days") }}
-    where
-        {{ column }} is not null
-        {%- if is_incremental() %}
-        and activity_date >= {{ redo_from }}
-        and {{ is_of_changed_users() }}
-        {%- endif %}
+    from {{ user_days }}
+    where {{ column }} is not null
     group by user_id, {{ column }}
     {%- if not loop.last %}
     union all

@@ -14,14 +14,23 @@
     )
 }}
 
-{#- In an incremental run days of users with days that changed: a lapse that ended before these days stays as it is. -#}
-{%- set changed_days = [] %}
-{%- if is_incremental() %}
-{%- do changed_days.append("activity_date >= " ~ first_changed_date()) %}
-{%- do changed_days.append(is_of_changed_users()) %}
-{%- endif %}
+{#- One list of the few days of an incremental run; of all days a list read more than once would be written to disk. -#}
+{%- set user_days = "user_days" if is_incremental() else ref("fct_user_days") %}
 
 with
+
+{%- if is_incremental() %}
+
+-- Days of users with days that changed: a lapse that ended before these days stays as it is.
+user_days as (
+
+    select * from {{ ref("fct_user_days") }}
+    where
+        activity_date >= {{ first_changed_date() }}
+        and {{ is_of_changed_users() }}
+
+),
+{%- endif %}
 
 -- A day that follows the one before after more than the allowed days ends a lapse.
 lapses_ended_by_a_return as (
@@ -33,8 +42,8 @@ lapses_ended_by_a_return as (
 
         first_activity_at as returned_at
 
-    from {{ ref("fct_user_days") }}
-    where {{ (changed_days + ["days_since_previous_activity > " ~ setting("inactive_after_days")]) | join(" and ") }}
+    from {{ user_days }}
+    where days_since_previous_activity > {{ setting("inactive_after_days") }}
 
 ),
 
@@ -48,8 +57,7 @@ lapses_going_on as (
 
         cast(null as timestamp with time zone) as returned_at
 
-    from {{ ref("fct_user_days") }}
-    {{ "where " ~ (changed_days | join(" and ")) if changed_days }}
+    from {{ user_days }}
     group by user_id
 
 ),
@@ -61,13 +69,47 @@ first_days as (
 
         first_activity_at
 
-    from {{ ref("fct_user_days") }}
-    where {{ (changed_days + ["days_since_previous_activity is null"]) | join(" and ") }}
+    from {{ user_days }}
+    where days_since_previous_activity is null
 
 ),
 
 -- Whoever registered and did nothing yet is inactive until the first activity.
 lapses_before_the_first_activity as (
+
+    {%- if is_incremental() %}
+
+    select
+        user_id,
+
+        cast(null as date) as last_activity_date,
+
+        first_activity_at as returned_at
+
+    from first_days
+    union all
+    select
+        known_users.user_id,
+
+        cast(null as date) as last_activity_date,
+
+        cast(null as timestamp with time zone) as returned_at
+
+    from {{ ref("dim_users") }} as known_users
+    where
+        {{ has_landed_since("known_users.landing_id") }}
+        and not exists (
+            select 1
+            from {{ this }} as known
+            where known.user_id = known_users.user_id
+        )
+        and not exists (
+            select 1
+            from first_days
+            where first_days.user_id = known_users.user_id
+        )
+
+    {%- else %}
 
     select
         known_users.user_id,
@@ -79,17 +121,7 @@ lapses_before_the_first_activity as (
     from {{ ref("dim_users") }} as known_users
     left join first_days
         on known_users.user_id = first_days.user_id
-    {%- if is_incremental() %}
-    where
-        first_days.user_id is not null
-        or (
-            {{ has_landed_since("known_users.landing_id") }}
-            and not exists (
-                select 1
-                from {{ this }} as known
-                where known.user_id = known_users.user_id
-            )
-        )
+
     {%- endif %}
 
 ),

@@ -62,6 +62,8 @@ eligible_user_channels as (
             or coalesce(last_acts.granted_here_at > last_acts.refused_here_at, false)
         )
         and users.registered_at < {{ as_of_at() }}
+    -- In the order of the key, which takes rows in half the time then.
+    order by last_acts.user_id, last_acts.channel
 
 )
 

@@ -92,10 +92,17 @@ left_versions as (
         {%- endfor %}
 
     from leaving_days
-    inner join {{ this }} as known
-        on
-            leaving_days.user_id = known.user_id
-            and {{ holds_at("known", run_before["as_of_date"]) }}
+    -- Looked up one by one, the newest first: to find them all at once every version that ever held would be read.
+    cross join
+        lateral (
+            select *
+            from {{ this }} as versions
+            where
+                versions.user_id = leaving_days.user_id
+                and {{ holds_at("versions", run_before["as_of_date"]) }}
+            order by versions.valid_from_date desc
+            limit 1
+        ) as known
     where not exists (
         select 1
         from {{ this.identifier }}__changed_users as changed_users
@@ -324,7 +331,7 @@ computed as (
         ) as last_session_day
     cross join
         lateral (
-            select min(first_paying_days.payments_amount) as payments_amount
+            select cast(min(first_paying_days.payments_amount) as numeric(38, 6)) as payments_amount
             from first_paying_days
             where
                 first_paying_days.user_id = due.user_id
@@ -332,7 +339,7 @@ computed as (
         ) as first_paying_day
     cross join
         lateral (
-            select min(last_paying_days.payments_amount) as payments_amount
+            select cast(min(last_paying_days.payments_amount) as numeric(38, 6)) as payments_amount
             from last_paying_days
             where
                 last_paying_days.user_id = due.user_id
