@@ -84,28 +84,66 @@ favourites_before as (
 
 ),
 
+-- One list, grouped: of a join of two lists Postgres takes the result for a few rows, and compares all pairs.
+what_is_known as (
+
+    select
+        user_id,
+
+        cast(null as text) as favourite_category,
+
+        categories_count_life,
+        new_categories_count_90d,
+
+        as_of_date
+
+    from new_categories_before
+    union all
+    select
+        user_id,
+
+        category as favourite_category,
+
+        cast(null as bigint) as categories_count_life,
+        cast(null as bigint) as new_categories_count_90d,
+
+        as_of_date
+
+    from favourites_before
+    where category_number = 1
+    {%- if run_before %}
+    -- Of whom something is due that is no longer known, a row says so.
+    union all
+    select
+        user_id,
+
+        cast(null as text) as favourite_category,
+
+        0 as categories_count_life,
+        0 as new_categories_count_90d,
+
+        as_of_date
+
+    from due
+    {%- endif %}
+
+),
+
 user_items_versions as (
 
     select
-        due.user_id,
+        user_id,
 
-        favourites_before.category as favourite_category,
+        max(favourite_category) as favourite_category,
 
-        coalesce(new_categories_before.categories_count_life, 0) as categories_count_life,
-        coalesce(new_categories_before.new_categories_count_90d, 0) as new_categories_count_90d,
+        max(categories_count_life) as categories_count_life,
+        max(new_categories_count_90d) as new_categories_count_90d,
 
-        {{ validity("due.as_of_date") }}
+        {{ validity("as_of_date") }}
 
-    from due
-    {{ "left" if run_before else "inner" }} join new_categories_before
-        on
-            due.user_id = new_categories_before.user_id
-            and due.as_of_date = new_categories_before.as_of_date
-    left join favourites_before
-        on
-            due.user_id = favourites_before.user_id
-            and due.as_of_date = favourites_before.as_of_date
-            and favourites_before.category_number = 1
+    from what_is_known
+    group by user_id, as_of_date
+    having max(categories_count_life) is not null
 
 )
 
