@@ -39,7 +39,7 @@ def run_dbt_here(
     arguments: Sequence[str],
     settings: Settings,
     as_of_date: date,
-    target_folder: Path,
+    target_folder: Path | None = None,
     project_folder: Path = PROJECT,
 ) -> Any:
     """Run a dbt command as `local.chain.run_dbt` does, in this process and with a project that is read once.
@@ -47,6 +47,7 @@ def run_dbt_here(
     Raises:
         AssertionError: a model, test or exposure failed.
     """
+    target_folder = target_folder or settings.state_folder / "dbt"
     manifest = read_project(settings, as_of_date, target_folder, project_folder)
     return _invoke(dbtRunner(manifest=manifest), arguments, settings, as_of_date, target_folder, project_folder)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -133,10 +134,6 @@ def tracking_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
 
 
-def _run_dbt(arguments: Sequence[str], settings: Settings, as_of_date: date) -> None:
-    run_dbt_here(arguments, settings, as_of_date, settings.state_folder / "dbt")
-
-
 class Company:
     """A source folder, a state folder and the warehouse its chain is run in."""
 
@@ -163,7 +160,7 @@ class Company:
 
     def run(self, as_of_date: date = AS_OF, until: str | None = None) -> list[StageReport]:
         """Run the chain, all of it in this process: to start dbt and to read its project takes longer than to build."""
-        with mock.patch.object(chain, "run_dbt", _run_dbt):
+        with mock.patch.object(chain, "run_dbt", run_dbt_here):
             return chain.run_chain(self.settings, as_of_date, until=until)
 
     def digest(self, relation: str) -> str:
@@ -176,14 +173,22 @@ class Company:
 
 
 @pytest.fixture
-def make_company(tmp_path: Path, make_warehouse_url: Callable[[], str], tracking_uri: str) -> Callable[[], Company]:
-    """Companies with empty folders, states and warehouses of their own."""
+def make_company(tmp_path: Path, make_warehouse_url: Callable[..., str], tracking_uri: str) -> Callable[..., Company]:
+    """Companies with folders, states and warehouses of their own: empty, or as those of another one are."""
     numbers = count()
-    return lambda: Company(tmp_path / f"company-{next(numbers)}", make_warehouse_url(), tracking_uri)
+
+    def make(like: Company | None = None) -> Company:
+        folder = tmp_path / f"company-{next(numbers)}"
+        company = Company(folder, make_warehouse_url(like.warehouse.url if like else ""), tracking_uri)
+        if like is not None:
+            shutil.copytree(like.folder.parent, folder, dirs_exist_ok=True)
+        return company
+
+    return make
 
 
 @pytest.fixture
-def company(make_company: Callable[[], Company]) -> Company:
+def company(make_company: Callable[..., Company]) -> Company:
     """One company."""
     return make_company()
 
