@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from local.postgres import EmbeddedPostgres
 from warehouse.door import Warehouse
@@ -50,15 +51,21 @@ def warehouse_template(postgres: EmbeddedPostgres) -> str:
 
 
 @pytest.fixture
-def make_warehouse_url(postgres: EmbeddedPostgres, warehouse_template: str) -> Iterator[Callable[[], str]]:
-    """Give a fresh migrated warehouse at every call, all of them gone after the test."""
+def make_warehouse_url(postgres: EmbeddedPostgres, warehouse_template: str) -> Iterator[Callable[..., str]]:
+    """Give a fresh migrated warehouse, or a copy of another one, at every call, all of them gone after the test."""
     names: list[str] = []
 
-    def make() -> str:
-        names.append(f"warehouse_{next(DATABASE_NUMBERS)}")
+    def make(copied_from: str = "") -> str:
+        name = f"warehouse_{next(DATABASE_NUMBERS)}"
+        template = conninfo_to_dict(copied_from)["dbname"] if copied_from else warehouse_template
         with psycopg.connect(postgres.url(), autocommit=True) as connection:
-            connection.execute(f"create database {names[-1]} template {warehouse_template}")
-        return postgres.url(names[-1])
+            # Pools may hold sessions that nobody uses any more, and a database in use is not copied.
+            connection.execute(
+                "select pg_terminate_backend(pid, 10000) from pg_stat_activity where datname = %s", (template,)
+            )
+            connection.execute(f"create database {name} template {template}")
+        names.append(name)
+        return postgres.url(name)
 
     yield make
     with psycopg.connect(postgres.url(), autocommit=True) as connection:
