@@ -46,11 +46,11 @@ def binary_rows(rows: pa.Table, kinds: Mapping[str, str]) -> tuple[list[str], pa
         column = rows.column(name).combine_chunks()
         if isinstance(column, pa.ChunkedArray):
             column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
-        if kinds[name] == "text" and pa.types.is_string(column.type):
+        if kinds.get(name) == "text" and pa.types.is_string(column.type):
             lengths = pc.fill_null(pc.binary_length(column), -1).to_numpy(zero_copy_only=False)
             loose.append((name, lengths, pc.fill_null(column, "").cast(pa.binary())))
             continue
-        cells = _cells(column, kinds[name])
+        cells = _cells(column, kinds.get(name, ""))
         if cells is None:
             return None
         is_known, values = cells
