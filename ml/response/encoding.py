@@ -10,6 +10,8 @@ from ml.response.examples import ResponseError
 
 MISSING = "missing"
 OTHER = "other"
+# So many numbers are worked on at a time: 1 MB.
+_NUMBERS_IN_CACHE = 131_072
 
 
 def is_numeric(column: pd.Series) -> bool:
@@ -116,44 +118,50 @@ class FeatureEncoder:
     def to_matrix(self, frame: pd.DataFrame) -> np.ndarray:
         """Encode for a linear model: float64 of shape (rows, len(column_names()))."""
         matrix = np.empty((len(frame), len(self.column_names())))
-        for rows, part in self.matrices(frame, max(len(frame), 1)):
+        for rows, part in self.matrices(frame):
             matrix[rows] = part
         return matrix
 
-    def matrices(self, frame: pd.DataFrame, rows_at_a_time: int) -> Iterator[tuple[slice, np.ndarray]]:
-        """Give rows and what `to_matrix` says of them, some at a time: what is small stays in the processor's cache."""
+    def matrices(self, frame: pd.DataFrame) -> Iterator[tuple[slice, np.ndarray]]:
+        """Give rows and what `to_matrix` says of them, some at a time: what is small stays in the processor's cache.
+
+        Columns lie one after another, as they do in frames, so that each is worked on as one piece of memory.
+        """
         self._require(frame)
-        numbers = number_block(frame, self.numeric_names_)
+        numbers = number_block(frame, self.numeric_names_).T
         codes = [codes_of(frame[name], self.categories_[name]) for name in self.category_names_]
         widths = [len(self.categories_[name]) + 1 for name in self.category_names_]
         of_gaps = len(self.numeric_names_)
         of_words = of_gaps + int(self.has_gaps_.sum()) + np.cumsum([0, *widths])
+        rows_at_a_time = max(_NUMBERS_IN_CACHE // max(int(of_words[-1]), 1), 1)
+        medians, means, scales = (part[:, np.newaxis] for part in (self.medians_, self.means_, self.scales_))
         for start in range(0, len(frame), rows_at_a_time):
-            rows = slice(start, start + rows_at_a_time)
-            logs = _signed_log(numbers[rows])
+            rows = slice(start, min(start + rows_at_a_time, len(frame)))
+            logs = _signed_log(numbers[:, rows])
             gaps = np.isnan(logs)
-            np.copyto(logs, self.medians_, where=gaps)
-            logs -= self.means_
-            logs /= self.scales_
-            matrix = np.zeros((len(logs), of_words[-1]))
+            np.copyto(logs, medians, where=gaps)
+            logs -= means
+            logs /= scales
+            columns = np.zeros((of_words[-1], logs.shape[1]))
             # Beyond six standard deviations a straight line is a guess; the clip keeps outliers from owning the score.
-            np.clip(logs, -6.0, 6.0, out=matrix[:, :of_gaps])
-            matrix[:, of_gaps : of_words[0]] = gaps[:, self.has_gaps_]
+            np.clip(logs, -6.0, 6.0, out=columns[:of_gaps])
+            columns[of_gaps : of_words[0]] = gaps[self.has_gaps_]
             for first, code in zip(of_words[:-1], codes, strict=True):
-                matrix[np.arange(len(logs)), first + code[rows]] = 1.0
-            yield rows, matrix
+                columns[first + code[rows], np.arange(logs.shape[1])] = 1.0
+            yield rows, columns.T
 
-    def to_boosting_data(self, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-        """Encode for gradient boosting: float32 columns with gaps left open, and category columns as words (bytes)."""
+    def to_boosting_frame(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Encode for gradient boosting: float32 columns with gaps left open, and category columns of words."""
         self._require(frame)
-        words = np.empty((len(frame), len(self.category_names_)), dtype=object)
-        for position, name in enumerate(self.category_names_):
+        numbers = number_block(frame, self.numeric_names_).astype(np.float32)
+        encoded = pd.DataFrame(numbers, columns=self.numeric_names_, copy=False)
+        for name in self.category_names_:
             column = frame[name]
-            if not isinstance(column.dtype, pd.CategoricalDtype):
-                column = pd.Series(pd.Categorical(as_words(column)))
-            known = [*(str(word).encode() for word in column.cat.categories), MISSING.encode()]
-            words[:, position] = np.array(known, dtype=object)[column.cat.codes.to_numpy()]
-        return number_block(frame, self.numeric_names_).astype(np.float32), words
+            words = column.array if isinstance(column.dtype, pd.CategoricalDtype) else pd.Categorical(as_words(column))
+            known = list(dict.fromkeys([*map(str, words.categories), MISSING]))
+            codes = np.where(words.codes < 0, known.index(MISSING), words.codes)
+            encoded[name] = pd.Categorical.from_codes(codes, pd.Index(known))
+        return encoded
 
     def part(self, names: Sequence[str]) -> "FeatureEncoder":
         """Return an encoder of some of the features, which encodes them as this one does."""

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import pandas as pd
-from catboost import CatBoostClassifier, CatBoostRegressor, FeaturesData, Pool
+from catboost import CatBoostClassifier, CatBoostRegressor, Pool
 from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
 from threadpoolctl import threadpool_limits
 
@@ -259,15 +259,13 @@ class BoostedLearner(FeatureLearner):
         return {}
 
     def _pool(self, frame: pd.DataFrame, outcome: np.ndarray | None = None, weight: np.ndarray | None = None) -> Pool:
-        numbers, words = self.encoder_.to_boosting_data(frame)
-        # A frame would be turned into objects, cell by cell, which takes longer than to predict.
-        data = FeaturesData(
-            num_feature_data=np.ascontiguousarray(numbers) if numbers.shape[1] else None,
-            cat_feature_data=words if words.shape[1] else None,
-            num_feature_names=self.encoder_.numeric_names_ if numbers.shape[1] else None,
-            cat_feature_names=self.encoder_.category_names_ if words.shape[1] else None,
+        # Of numbers in columns and of categories CatBoost copies nothing; words it would take cell by cell.
+        return Pool(
+            self.encoder_.to_boosting_frame(frame),
+            label=outcome,
+            weight=weight,
+            cat_features=self.encoder_.category_names_,
         )
-        return Pool(data, label=outcome, weight=weight)
 
     def _predict_features(self, frame: pd.DataFrame) -> np.ndarray:
         raw = self.model_.predict(self._pool(frame), prediction_type="RawFormulaVal", thread_count=self.thread_count)

@@ -15,7 +15,6 @@ _ALIKE = 0.7
 # A flag that is set for fewer than one in 2,500 rows tells nobody apart.
 _SMALLEST_DEVIATION = 0.02
 _CLIP = 4.0
-_ROWS_IN_CACHE = 2048
 # Correlations of so many rows are known well enough.
 _ROWS = 20_000
 # In standard deviations from the mean: what a bent column may do anew from here on.
@@ -229,12 +228,18 @@ class FeatureSummary:
         members = self.members_[known]
         factors, means = self.signs_[known] / self.deviations_[members], self.means_[members]
         starts = np.flatnonzero(np.diff(columns, prepend=-1))
+        sizes = np.diff(np.append(starts, len(columns)))
         target = columns[starts] if among is None else np.searchsorted(among, columns[starts])
-        for rows, matrix in part.matrices(frame, _ROWS_IN_CACHE):
-            standardised = matrix[:, place]
-            standardised -= means
-            standardised *= factors
-            added[rows, target] = np.add.reduceat(standardised, starts, axis=1)
+        for rows, matrix in part.matrices(frame):
+            standardised = matrix.T[place]
+            standardised -= means[:, np.newaxis]
+            standardised *= factors[:, np.newaxis]
+            # First members, then second members of those that have any, and so on: each is one piece of memory.
+            combined = standardised[starts]
+            for number in range(1, int(sizes.max())):
+                longer = np.flatnonzero(sizes > number)
+                combined[longer] += standardised[starts[longer] + number]
+            added[rows, target] = combined.T
         return added
 
     def _scaled(self, combined: np.ndarray, among: np.ndarray | slice = slice(None)) -> np.ndarray:

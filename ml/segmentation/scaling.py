@@ -114,8 +114,13 @@ class FeatureScaler:
         raw /= self.deviation_[:width]
         if not self.gap_columns_:
             return raw
-        gaps = np.isnan(numeric_block(frame, self.gap_columns_)).astype(float)
-        return np.hstack([raw, (gaps - self.mean_[width:]) / self.deviation_[width:]])
+        standardised = np.empty((len(raw), len(self.spread_)), order="F")
+        standardised[:, :width] = raw
+        gaps = standardised[:, width:]
+        gaps[:] = np.isnan(numeric_block(frame, self.gap_columns_))
+        gaps -= self.mean_[width:]
+        gaps /= self.deviation_[width:]
+        return standardised
 
     def transform(self, frame: pd.DataFrame) -> np.ndarray:
         """The space in which distances are taken, shape (users, components)."""
@@ -149,10 +154,14 @@ class FeatureScaler:
 
 def numeric_block(frame: pd.DataFrame, columns: list[str]) -> np.ndarray:
     """Columns as float64 of shape (users, columns); what is missing or infinite is NaN."""
-    block = np.empty((len(frame), len(columns)))
-    for position, column in enumerate(columns):
-        block[:, position] = pd.to_numeric(frame[column], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
-    block[~np.isfinite(block)] = np.nan
+    chosen = frame.loc[:, columns]
+    if (chosen.dtypes == np.float64).all():
+        block = chosen.to_numpy(copy=True)
+    else:
+        block = np.empty((len(frame), len(columns)), order="F")
+        for position, column in enumerate(columns):
+            block[:, position] = pd.to_numeric(frame[column], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+    np.copyto(block, np.nan, where=np.isinf(block))
     # Squares and cubes of what is learned must stay finite, and the tree counts in single precision.
     return np.clip(block, -_LARGEST, _LARGEST, out=block)
 

@@ -112,8 +112,10 @@ def test_texts_as_categories_are_encoded_as_texts() -> None:
     unseen = features.assign(country=features["country"].where(np.arange(ROWS) % 5 > 0, "XX"))
     as_categories = unseen.assign(country=pd.Categorical(unseen["country"]))
     np.testing.assert_array_equal(encoder.to_matrix(as_categories), encoder.to_matrix(unseen))
-    for ours, theirs in zip(encoder.to_boosting_data(as_categories), encoder.to_boosting_data(unseen), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    ours, theirs = encoder.to_boosting_frame(as_categories), encoder.to_boosting_frame(unseen)
+    pd.testing.assert_frame_equal(ours.astype({"country": str}), theirs.astype({"country": str}))
+    assert isinstance(ours["country"].dtype, pd.CategoricalDtype)
+    assert "missing" in set(ours["country"])
 
 
 def test_slopes_of_a_group_with_few_rows_follow_the_others_and_noise_vanishes() -> None:
