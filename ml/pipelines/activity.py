@@ -9,7 +9,7 @@ import pandas as pd
 import psycopg
 import pyarrow as pa
 
-from ml.pipelines.reading import require_features, user_ranges
+from ml.pipelines.reading import read_in_bulk, require_features, user_ranges
 from ml.value import DEFINITIONS, ActivityModel, compare_definitions
 from warehouse.blocks import read_block
 from warehouse.door import Warehouse
@@ -49,7 +49,7 @@ def fit_activity(users: pd.DataFrame, settings: Settings) -> ActivityModel:
 
 
 def read_activity_in_parts(warehouse: Warehouse, as_of_date: date) -> Iterator[tuple[pa.Array, pd.DataFrame]]:
-    """Read as `read_activity`, some users at a time in the warehouse's order of user_id: their ids, and the columns.
+    """Read as `read_activity`, some users at a time in any order: their ids, and the columns.
 
     Raises:
         PipelineError: there are no features for the date.
@@ -59,12 +59,12 @@ def read_activity_in_parts(warehouse: Warehouse, as_of_date: date) -> Iterator[t
     with closing(warehouse.connect()) as connection:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         connection.read_only = True
+        read_in_bulk(connection)
         for first, following in user_ranges(connection, _USERS_AT_A_TIME):
             end = "" if following is None else " and user_id < %(next)s"
             block = read_block(
                 connection,
-                "from features.feat_user_behaviour where as_of_date = %(as_of_date)s and user_id >= %(first)s"
-                f"{end} order by user_id",
+                f"from features.feat_user_behaviour where as_of_date = %(as_of_date)s and user_id >= %(first)s{end}",
                 {"as_of_date": as_of_date, "first": first, "next": following},
                 numbers=[*_ACTIVITY, "cast(is_inactive as integer)"],
                 texts=["user_id"],

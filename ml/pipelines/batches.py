@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 
 from ml.pipelines.feature_blocks import FeatureReader, UserBatch
-from ml.pipelines.reading import FeatureCatalogue, require_features, user_ranges
+from ml.pipelines.reading import FeatureCatalogue, read_in_bulk, require_features, user_ranges
 from warehouse.door import Warehouse
 
 __all__ = ["ROWS_PER_BATCH", "UserBatch", "read_user_batches", "read_users", "write_behind"]
@@ -52,7 +52,7 @@ def read_user_batches(
     features = FeatureReader(FeatureCatalogue.read(warehouse), as_of_date, asked, channels)
     with closing(warehouse.connect()) as connection, closing(warehouse.connect()) as beside:
         _share_snapshot(connection, beside)
-        _read_in_bulk(connection)
+        read_in_bulk(connection)
         count = 0
         for block in _read_ahead(features.raw_blocks(connection, relation, user_ranges(connection, ROWS_PER_RANGE))):
             for batch in features.batches(block, beside, rows):
@@ -89,20 +89,6 @@ def _share_snapshot(*connections: psycopg.Connection[Any]) -> None:
             connection.execute(sql.SQL("set transaction snapshot {}").format(snapshot))
         else:
             (snapshot,) = connection.execute("select pg_export_snapshot()").fetchone() or ("",)
-
-
-def _read_in_bulk(connection: psycopg.Connection[Any]) -> None:
-    """Let Postgres join whole ranges of users by hash tables.
-
-    How many rows of a view lie in a range the planner cannot know: guessing few it would look up each of them, and
-    guessing many it would sort all columns of what it joins.
-    """
-    connection.execute("set local enable_nestloop = off")
-    connection.execute("set local enable_mergejoin = off")
-    # Every user is looked up once: there is nothing to keep of it.
-    connection.execute("set local enable_memoize = off")
-    # Several processes take twice the processor time for these joins, and others have work for it.
-    connection.execute("set local max_parallel_workers_per_gather = 0")
 
 
 def _read_ahead(items: Iterator[_Item]) -> Iterator[_Item]:

@@ -19,6 +19,7 @@ __all__ = [
     "TrainingRows",
     "purchase_columns",
     "read_event_features",
+    "read_in_bulk",
     "read_inactive_users",
     "read_open_events",
     "read_purchases",
@@ -191,6 +192,22 @@ def require_features(warehouse: Warehouse, as_of_date: date) -> None:
         raise PipelineError(
             f"No user has features on {as_of_date}: the date is before all data, or build_features has not run for it."
         )
+
+
+def read_in_bulk(connection: psycopg.Connection[Any]) -> None:
+    """Let Postgres join whole ranges of users by hash tables.
+
+    How many rows of a view lie in a range the planner cannot know: guessing few it would look up each of them, and
+    guessing many it would sort all columns of what it joins.
+    """
+    connection.execute("set local enable_nestloop = off")
+    connection.execute("set local enable_mergejoin = off")
+    # What belongs to one user lies nearly in order: to sort it is cheaper than a table of thousands of arrays.
+    connection.execute("set local enable_hashagg = off")
+    # Every user is looked up once: there is nothing to keep of it.
+    connection.execute("set local enable_memoize = off")
+    # Several processes take twice the processor time for these joins, and others have work for it.
+    connection.execute("set local max_parallel_workers_per_gather = 0")
 
 
 def user_ranges(connection: psycopg.Connection[Any], rows: int) -> list[tuple[str, str | None]]:

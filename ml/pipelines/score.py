@@ -194,7 +194,7 @@ class Segments:
         """Take in a batch with its values, (users, events)."""
         # In millionths, as whole numbers: their sum does not depend on how users were split into batches.
         millionths = np.rint(values * 10**_MONEY_DIGITS).astype(np.int64)
-        names, position = np.unique(predicted.segments.astype(str), return_inverse=True)
+        position, names = pd.factorize(predicted.segments)
         for number, name in enumerate(names):
             inside = position == number
             self._sizes[str(name)] += int(inside.sum())
