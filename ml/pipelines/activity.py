@@ -9,6 +9,7 @@ import pandas as pd
 import psycopg
 import pyarrow as pa
 
+from ml.pipelines.batches import read_ahead, write_behind
 from ml.pipelines.reading import read_in_bulk, require_features, user_ranges
 from ml.value import DEFINITIONS, ActivityModel, compare_definitions
 from warehouse.blocks import read_block
@@ -25,7 +26,7 @@ __all__ = [
 ]
 
 _TABLE = "predictions.user_activity"
-_USERS_AT_A_TIME = 262_144
+_USERS_AT_A_TIME = 65_536
 _ACTIVITY = ("active_days_count_life", "days_since_first_activity", "days_since_last_activity")
 
 
@@ -112,13 +113,18 @@ def write_user_activity(
     """
     found: dict[str, list[np.ndarray]] = {name: [] for name in DEFINITIONS}
     key = {"as_of_date": as_of_date}
-    with warehouse.transaction() as connection, warehouse.replacing(connection, _TABLE, key) as write:
-        for user_ids, users in read_activity_in_parts(warehouse, as_of_date):
+    with (
+        warehouse.transaction() as connection,
+        warehouse.replacing(connection, _TABLE, key) as write,
+        write_behind(write) as hand_over,
+    ):
+        # Three at once: the next users are read and the last ones written while these are judged.
+        for user_ids, users in read_ahead(read_activity_in_parts(warehouse, as_of_date)):
             rows = activity_rows(users, model, settings)
             columns = {str(name): rows[name].to_numpy() for name in rows}
             constants = {"as_of_date": pa.scalar(as_of_date), "model_version": pa.scalar(version, pa.string())}
             alike = {name: pa.repeat(value, len(rows)) for name, value in constants.items()}
-            write(pa.table({"user_id": user_ids, **columns, **alike}))
+            hand_over(pa.table({"user_id": user_ids, **columns, **alike}))
             for name, parts in found.items():
                 parts.append(columns[f"is_inactive_{name}"])
     return compare_definitions({name: np.concatenate(parts) for name, parts in found.items()})

@@ -15,7 +15,7 @@ from ml.pipelines.feature_blocks import FeatureReader, UserBatch
 from ml.pipelines.reading import FeatureCatalogue, read_in_bulk, require_features, user_ranges
 from warehouse.door import Warehouse
 
-__all__ = ["ROWS_PER_BATCH", "UserBatch", "read_user_batches", "read_users", "write_behind"]
+__all__ = ["ROWS_PER_BATCH", "UserBatch", "read_ahead", "read_user_batches", "read_users", "write_behind"]
 
 # 65,536 users with 150 features are some 80 MB, which are there twice while the numbers are put into order.
 ROWS_PER_BATCH = 65_536
@@ -54,7 +54,7 @@ def read_user_batches(
         _share_snapshot(connection, beside)
         read_in_bulk(connection)
         count = 0
-        for block in _read_ahead(features.raw_blocks(connection, relation, user_ranges(connection, ROWS_PER_RANGE))):
+        for block in read_ahead(features.raw_blocks(connection, relation, user_ranges(connection, ROWS_PER_RANGE))):
             for batch in features.batches(block, beside, rows):
                 count += 1
                 yield _complete(batch, event_types)
@@ -91,7 +91,7 @@ def _share_snapshot(*connections: psycopg.Connection[Any]) -> None:
             (snapshot,) = connection.execute("select pg_export_snapshot()").fetchone() or ("",)
 
 
-def _read_ahead(items: Iterator[_Item]) -> Iterator[_Item]:
+def read_ahead(items: Iterator[_Item]) -> Iterator[_Item]:
     """Give the items, taking the next one in a thread meanwhile."""
     nothing = object()
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read-ahead") as executor:
@@ -102,13 +102,13 @@ def _read_ahead(items: Iterator[_Item]) -> Iterator[_Item]:
 
 
 @contextmanager
-def write_behind(write: Callable[[_Item], None]) -> Iterator[Callable[[_Item], None]]:
+def write_behind(write: Callable[[_Item], object]) -> Iterator[Callable[[_Item], None]]:
     """Give what hands items to `write`, which takes one after the other in a thread; at most one waits for the last.
 
     All are written when the block ends. What `write` raises is raised by the next hand-over, or by the end.
     """
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="write-behind") as executor:
-        going: list[Future[None]] = []
+        going: list[Future[object]] = []
 
         def hand_over(item: _Item) -> None:
             while going:
