@@ -228,16 +228,12 @@
 
 
 {#-
-    Every user and date a table of versions may be read for, also users without a version, with some columns of
-    dim_users. Users of examples stand apart from everybody, so that a date of a run is read without asking of each.
+    Every user and date a table of versions may be read for, also users without a version. Users of examples stand
+    apart from everybody, so that a date of a run is read without asking of each.
 -#}
-{% macro users_as_built(versions, columns=[]) %}
+{% macro users_as_built(versions) %}
     select
         users.user_id,
-
-        {%- for name in columns %}
-        users.{{ name }},
-        {%- endfor %}
 
         dates.as_of_date
 
@@ -250,10 +246,6 @@
     union all
     select distinct
         users.user_id,
-
-        {%- for name in columns %}
-        users.{{ name }},
-        {%- endfor %}
 
         dates.as_of_date
 
