@@ -21,7 +21,7 @@ __all__ = ["Warehouse", "WarehouseError", "relation"]
 
 Parameters = Mapping[str, Any] | Sequence[Any] | None
 
-# Rows that are turned into COPY text at a time: bounds the memory of a write.
+# Rows that are turned into COPY text or messages at a time: bounds the memory of a write.
 ROWS_PER_WRITE = 65_536
 
 # Arrow types by Postgres type (pg_type.oid); everything else is read as text.
@@ -115,24 +115,21 @@ class Warehouse:
         Missing values and NaN become NULL, dicts and lists become JSON. Columns that the frame does not have get
         their default.
         """
-        rows = frame if isinstance(frame, pa.Table) else None
-        binary = None if rows is None else binary_rows(rows, _kinds(connection, table))
-        if rows is not None and binary is not None:
+        if not isinstance(frame, pa.Table):
+            return _copy_as_text(connection, table, _as_arrow(frame))
+        kinds = _kinds(connection, table)
+        for start in range(0, frame.num_rows, ROWS_PER_WRITE):
+            rows = frame.slice(start, ROWS_PER_WRITE)
+            binary = binary_rows(rows, kinds)
+            if binary is None:
+                _copy_as_text(connection, table, _as_arrow(rows))
+                continue
             names, messages = binary
             with connection.cursor() as cursor, cursor.copy(_copy_statement(table, names, "binary")) as copy:
                 copy.write(HEADER)
                 copy.write(memoryview(messages))
                 copy.write(TRAILER)
-            return int(rows.num_rows)
-        rows = _as_arrow(frame)
-        options = csv.WriteOptions(include_header=False, quoting_style="all_valid")
-        statement = _copy_statement(table, rows.column_names, "csv")
-        with connection.cursor() as cursor, cursor.copy(statement) as copy:
-            for batch in rows.to_batches(max_chunksize=ROWS_PER_WRITE):
-                sink = pa.BufferOutputStream()
-                csv.write_csv(batch, sink, options)
-                copy.write(memoryview(sink.getvalue()))
-        return int(rows.num_rows)
+        return int(frame.num_rows)
 
     @contextmanager
     def replacing(
@@ -242,6 +239,17 @@ def _copy_statement(table: str, names: Sequence[str], form: str) -> sql.Composed
     return sql.SQL("copy {} ({}) from stdin with (format {})").format(
         relation(table), sql.SQL(", ").join(map(sql.Identifier, names)), sql.SQL(form)
     )
+
+
+def _copy_as_text(connection: psycopg.Connection[Any], table: str, rows: pa.Table) -> int:
+    options = csv.WriteOptions(include_header=False, quoting_style="all_valid")
+    statement = _copy_statement(table, rows.column_names, "csv")
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        for batch in rows.to_batches(max_chunksize=ROWS_PER_WRITE):
+            sink = pa.BufferOutputStream()
+            csv.write_csv(batch, sink, options)
+            copy.write(memoryview(sink.getvalue()))
+    return int(rows.num_rows)
 
 
 def _kinds(connection: psycopg.Connection[Any], table: str) -> dict[str, str]:

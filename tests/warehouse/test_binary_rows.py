@@ -48,6 +48,7 @@ def things(rows: int) -> pa.Table:
 @pytest.mark.parametrize("rows", [0, 1, 2000])
 def test_binary_and_text_write_the_same_rows(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     table = things(rows)
+    monkeypatch.setattr(door, "ROWS_PER_WRITE", 300)
     assert binary_rows(table, {name: kind.split("(")[0] for name, kind in COLUMNS.items()}) is not None
     written = []
     for way in ("binary", "text"):
@@ -63,6 +64,19 @@ def test_binary_and_text_write_the_same_rows(warehouse: Warehouse, monkeypatch: 
     binary, text = (answer.fetchone() for answer in written)
     assert binary == text
     assert rows == 0 or (binary is not None and len(binary[0]) == rows)
+
+
+def test_parts_that_binary_cannot_write_are_written_as_text_between_those_it_can(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door, "ROWS_PER_WRITE", 2)
+    amounts = [1.5, 2.0, 0.1234567, 4.0, 5.0]
+    with warehouse.transaction() as connection:
+        connection.execute("create table marts.amounts (place bigint, amount numeric)")
+        table = pa.table({"place": pa.array(range(5), pa.int64()), "amount": amounts})
+        assert warehouse.copy_frame(connection, "marts.amounts", table) == 5
+        found = connection.execute("select amount from marts.amounts order by place").fetchall()
+    assert [float(amount) for (amount,) in found] == amounts
 
 
 @pytest.mark.parametrize("value", [0.1234567, 2e9, float("inf")])
