@@ -54,6 +54,7 @@ TUNED_ON = (
     ("thresholds", 20_000, 12),
     ("payment", 20_000, 11),
     ("payment", 50_000, 11),
+    ("thresholds", 200_000, 13),
 )
 
 
