@@ -212,7 +212,8 @@ def fit_uplift(
         expected: outcome expected of each row if left alone, by a model that has not seen its user, (rows,).
         affinity: adds one feature to those towards the type of the event.
         randomised_first: leave out what chance did not decide wherever the rest suffices.
-        evidence_needed: log evidence by which effects must outweigh "none".
+        evidence_needed: log evidence by which effects must outweigh "none"; by their means alone if not
+            `randomised_first`.
         thread_count: threads of the boosted learners.
         random_state: seed.
     """
@@ -244,10 +245,12 @@ def fit_uplift(
         chosen = "types" if are_effects_shown(kind, compared, evidence) else "none"
         return UpliftModel(chosen, pooled, types, None, None)
     summary = FeatureSummary((AFFINITY, WORTH), BENDS)
-    shown = frame if sides >= MINIMUM_FOR_SLOPES else frame[[EVENT_TYPE]]
-    matrix = summary.fit(shown[believed], (EVENT_TYPE,)).to_matrix(shown)
+    columns = frame if sides >= MINIMUM_FOR_SLOPES else frame[[EVENT_TYPE]]
+    matrix = summary.fit(columns[believed], (EVENT_TYPE,)).to_matrix(columns)
     offset, slopes, levels = fit_effect_slopes(compared, summary, matrix, believed)
-    is_none = max(slopes.evidence, levels.evidence) < evidence_needed
+    # Where chance did not decide who is compared, slopes alone may be what picked them: a mean must be shown.
+    shown = max(slopes.evidence, levels.evidence) if randomised_first else levels.evidence
+    is_none = shown < evidence_needed
     if not is_none and is_doubted.any():
         offset, slopes, levels = fit_effect_slopes(compared, summary, matrix, np.ones(len(usable), dtype=bool))
     shift, _ = predict_groups(slopes, matrix, usable.event_types)

@@ -4,20 +4,23 @@ import numpy as np
 import pandas as pd
 
 from ml.response import ConversionModel, Examples
-from ml.response.uplift import fit_uplift
+from ml.response.uplift import UpliftModel, fit_uplift
 from tests.ml.response.worlds import make_world
 
 RUNS = 100
 _TYPES = ("bonus", "contest", "story")
 
 
-def _returned_users(rows: int, *, shift: dict[str, float], seed: int) -> tuple[Examples, np.ndarray]:
+def _returned_users(
+    rows: int, *, shift: dict[str, float], seed: int, slope: float = 0.0
+) -> tuple[Examples, np.ndarray]:
     """Users who returned, of whom one in twenty pays; payers are invited more often, and half of the rows are tests.
 
     Args:
         rows: how many.
         shift: what an event of a type adds to the log odds of paying.
         seed: seed.
+        slope: what any event adds to them for each unit of spirit, less what it makes pay more on average.
 
     Returns:
         the examples, and the true chance to pay without an event.
@@ -31,6 +34,9 @@ def _returned_users(rows: int, *, shift: dict[str, float], seed: int) -> tuple[E
     is_exposed = draw.random(rows) < chance
     log_odds = -3.6 + 2.0 * has_paid + 0.4 * examples.features["spirit"].to_numpy()
     moved = log_odds + is_exposed * np.array([shift.get(name, 0.0) for name in examples.event_types])
+    # Payments are few, so that the mean of exp() over a normal spirit is what the mean moves by.
+    on_average = ((0.4 + slope) ** 2 - 0.4**2) / 2
+    moved += is_exposed * (slope * examples.features["spirit"].to_numpy() - on_average)
     return (
         Examples(
             features=examples.features.assign(has_paid=has_paid),
@@ -46,7 +52,7 @@ def _returned_users(rows: int, *, shift: dict[str, float], seed: int) -> tuple[E
     )
 
 
-def _fit(examples: Examples, expected: np.ndarray) -> str:
+def _uplift(examples: Examples, expected: np.ndarray) -> UpliftModel:
     model = ConversionModel
     return fit_uplift(
         "chance",
@@ -54,7 +60,11 @@ def _fit(examples: Examples, expected: np.ndarray) -> str:
         expected,
         randomised_first=model.compares_randomised_first,
         evidence_needed=model.evidence_needed,
-    ).chosen
+    )
+
+
+def _fit(examples: Examples, expected: np.ndarray) -> str:
+    return _uplift(examples, expected).chosen
 
 
 def test_an_effect_on_paying_is_found_from_two_hundred_payments() -> None:
@@ -72,6 +82,16 @@ def test_an_effect_on_paying_is_found_from_two_hundred_payments() -> None:
         prediction.without_event / (1 - prediction.without_event)
     )
     assert 0.25 < lift.mean() < 0.9
+
+
+def test_differences_between_those_who_returned_are_no_effect_where_no_mean_is_shown() -> None:
+    """Whom an event brought back, and whom it drove away, makes slopes among those seen, too."""
+    examples, expected = _returned_users(6000, shift={}, slope=0.9, seed=4)
+    uplift = _uplift(examples, expected)
+    assert uplift.users is not None
+    assert uplift.users.slopes.evidence > ConversionModel.evidence_needed
+    assert uplift.users.levels.evidence < ConversionModel.evidence_needed
+    assert uplift.chosen == "none"
 
 
 def test_where_events_move_no_payment_none_is_kept() -> None:
