@@ -1,6 +1,7 @@
 {{
     config(
         unique_key=["as_of_date", "user_id", "channel"],
+        sql_header=settings_of_a_large_sort(),
         indexes=[{"columns": ["as_of_date", "user_id", "channel"], "unique": true}],
     )
 }}
