@@ -63,7 +63,7 @@ EVIDENCE_FOR_SLOPES = 1.0
 # Feature with the money a user is expected to bring once back: effects may vary with it on their own terms.
 WORTH = "expected_money_if_back"
 # Spread of the effects between users that no feature shows, over the spread that features do show: features are taken
-# to show a third of the variance, as on worlds whose truth is known (correlations of .4 to .6, docs/game_world.md).
+# to show a third of the variance, as on worlds whose truth is known: docs/methods/response.md.
 UNEXPLAINED_OVER_SHOWN = 2**0.5
 _LARGEST_SHIFT = 3.0
 
