@@ -158,8 +158,10 @@ class FeatureEncoder:
         for name in self.category_names_:
             column = frame[name]
             words = column.array if isinstance(column.dtype, pd.CategoricalDtype) else pd.Categorical(as_words(column))
-            known = list(dict.fromkeys([*map(str, words.categories), MISSING]))
-            codes = np.where(words.codes < 0, known.index(MISSING), words.codes)
+            # Categories that differ, such as the number 1 and the text "1", may be one word; a gap has the code -1.
+            spoken = [*map(str, words.categories), MISSING]
+            known = list(dict.fromkeys(spoken))
+            codes = np.array([known.index(word) for word in spoken])[words.codes]
             encoded[name] = pd.Categorical.from_codes(codes, pd.Index(known))
         return encoded
 

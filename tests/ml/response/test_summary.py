@@ -118,6 +118,15 @@ def test_texts_as_categories_are_encoded_as_texts() -> None:
     assert "missing" in set(ours["country"])
 
 
+def test_categories_of_one_word_are_one_category() -> None:
+    features, _ = frames()
+    encoder = FeatureEncoder().fit(features)
+    kinds = np.array([1, "1", "AT", None], dtype=object)[np.arange(ROWS) % 4]
+    mixed = features.assign(country=pd.Categorical(kinds, categories=[1, "1", "AT"]))
+    encoded = encoder.to_boosting_frame(mixed)["country"]
+    assert encoded.astype(str).tolist() == np.array(["1", "1", "AT", "missing"])[np.arange(ROWS) % 4].tolist()
+
+
 def test_slopes_of_a_group_with_few_rows_follow_the_others_and_noise_vanishes() -> None:
     draw = np.random.default_rng(9)
     x = draw.normal(size=(6000, 10))
