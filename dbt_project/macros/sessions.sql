@@ -14,3 +14,20 @@
 {% macro postgres__settings_of_a_large_sort() -%}
     {{ return("set local enable_hashagg = off; set local work_mem = '256MB';") }}
 {%- endmacro %}
+
+
+{#-
+    Settings of the one transaction for look-ups that follow a short list: sorted, which is also the order in which
+    look-ups find their pages in memory, and by one process, as helpers cost more than they take off.
+-#}
+{% macro settings_of_look_ups() -%}
+    {{ return(adapter.dispatch("settings_of_look_ups", "rekindle")()) }}
+{%- endmacro %}
+
+{% macro default__settings_of_look_ups() -%}
+    {{ return("") }}
+{%- endmacro %}
+
+{% macro postgres__settings_of_look_ups() -%}
+    {{ return("set local enable_hashagg = off; set local max_parallel_workers_per_gather = 0;") }}
+{%- endmacro %}

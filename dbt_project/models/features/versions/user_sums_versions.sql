@@ -1,3 +1,4 @@
+{{ config(pre_hook="{{ carry_over_whom_days_leave() }}") }}
 {%- set run_before = run_before_this() %}
 {%- if run_before %}
 {#- Who did something that is new or came late, and who was not known at the run before. -#}
@@ -19,42 +20,16 @@ where
     )
 {%- endcall %}
 {%- endif %}
-{#- Sums over windows, which change while a user does nothing, by measure and days; then all other columns. -#}
-{%- set sums_of_windows = [] %}
-{%- for name in window_measures() %}
-{%- for days in var("feature_windows") %}
-{%- do sums_of_windows.append((name, days)) %}
-{%- endfor %}
-{%- endfor %}
-{%- do sums_of_windows.append(("payments_amount", 180)) %}
-{%- for kind in var("interaction_kinds") %}
-{%- do sums_of_windows.append((kind ~ "_interactions_count", 90)) %}
-{%- endfor %}
+{#- Whom days left is carried over before this runs, unless the date was built already or comes before one that was. -#}
+{%- set takes_off_leaving_days = run_before and not is_newest_run() %}
 
 with
 
-{%- if run_before %}
+{%- if takes_off_leaving_days %}
 
--- Days that were within a window at the run before and no longer are.
 leaving_days as (
 
-    select
-        user_id,
-
-        {%- for name, days in sums_of_windows %}
-        sum({{ name }}) filter (where {{ is_leaving(days, run_before) }}) as {{ name }}_{{ days }}d
-        {{- "," if not loop.last }}
-        {%- endfor %}
-
-    from {{ ref("fct_user_day_measures") }}
-    where
-        {%- for days in var("feature_windows") + [180] %}
-        ({{ is_leaving(days, run_before) }})
-        {%- if not loop.last %}
-        or
-        {%- endif %}
-        {%- endfor %}
-    group by user_id
+    {{ sums_of_leaving_days(run_before) }}
 
 ),
 
@@ -62,35 +37,7 @@ leaving_days as (
 left_versions as (
 
     select
-        known.user_id,
-        known.last_device_type,
-        known.last_operating_system,
-
-        {%- for name, days in sums_of_windows %}
-        cast(
-            known.{{ name }}_{{ days }}d - coalesce(leaving_days.{{ name }}_{{ days }}d, 0) as {{ sum_type(name) }}
-        ) as {{ name }}_{{ days }}d,
-        {%- endfor %}
-        {%- for name in day_measures() %}
-        known.{{ name }}_life,
-        {%- endfor %}
-        {%- for name in largest_measures()[:2] %}
-        known.{{ name }},
-        {%- endfor %}
-        known.devices_count,
-        known.device_types_count,
-        {%- for name in level_measures() %}
-        known.last_{{ name }},
-        known.earlier_{{ name }},
-        {%- endfor %}
-        known.first_paying_day_amount,
-        known.last_paying_day_amount,
-
-        {{ validity(as_of_date()) }},
-        {%- for name in earliest_measures() + largest_measures()[2:] %}
-        known.{{ name }}{{ "," if not loop.last }}
-        {%- endfor %}
-
+        {{ version_less_leaving_days("known", "leaving_days") }}
     from leaving_days
     -- Looked up one by one, the newest first: to find them all at once every version that ever held would be read.
     cross join
@@ -103,11 +50,7 @@ left_versions as (
             order by versions.valid_from_date desc
             limit 1
         ) as known
-    where not exists (
-        select 1
-        from {{ this.identifier }}__changed_users as changed_users
-        where leaving_days.user_id = changed_users.user_id
-    )
+    where {{ is_all_that_changed("leaving_days") }}
 
 ),
 {%- endif %}
@@ -197,7 +140,7 @@ computed as (
         last_session_day.device_type as last_device_type,
         last_session_day.operating_system as last_operating_system,
 
-        {%- for name, days in sums_of_windows %}
+        {%- for name, days in sums_of_windows() %}
         open_days.{{ name }}_{{ days }}d,
         {%- endfor %}
         {%- for name in day_measures() %}
@@ -229,7 +172,7 @@ computed as (
     cross join
         lateral ( -- noqa: ST05
             select
-                {%- for name, days in sums_of_windows %}
+                {%- for name, days in sums_of_windows() %}
                 cast(
                     {{ sum_within(name, days) }} as {{ sum_type(name) }}
                 ) as {{ name }}_{{ days }}d,
@@ -351,7 +294,7 @@ computed as (
 user_sums_versions as (
 
     select * from computed
-    {%- if run_before %}
+    {%- if takes_off_leaving_days %}
     union all
     select * from left_versions
     {%- endif %}
