@@ -35,9 +35,9 @@ class ResponseMatrix:
     to `events.event_id[column]`. `p_return_if_not_contacted` and what follows from it do not depend on the event and
     have shape (users,). `events` has the columns of `features.open_events` and `evidence` (randomised, adjusted,
     insufficient), in the order of event_id. `uplift_low` and `uplift_high` are the 95 % interval of p_return -
-    p_return_if_not_contacted. `value_of_a_return` is what a return is credited with beyond the horizon, shape (users,).
-    `channel_factors` says how much of an effect arrives over a channel, where that is known; chances hold for the
-    user's best channel by these.
+    p_return_if_not_contacted where somebody asked for it, else NaN or None. `value_of_a_return` is what a return is
+    credited with beyond the horizon, shape (users,). `channel_factors` says how much of an effect arrives over a
+    channel, where that is known; chances hold for the user's best channel by these.
     """
 
     as_of_date: date

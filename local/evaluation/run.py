@@ -166,7 +166,7 @@ def compare_plans(
     as_of_date = game_world.DEFAULT_AS_OF
     warehouse = Warehouse(settings.warehouse_url)
     predictions = predict_users(warehouse, as_of_date, settings)
-    matrix, values = predictions.matrix, matrix_values(predictions.matrix, settings)
+    matrix, values = predictions.matrix, matrix_values(predictions.matrix)
     population, rules = read_population(warehouse, matrix, settings), rules_of(settings)
     truth = WorldTruth.read(truth_folder, matrix.user_ids, matrix.events["event_id"].to_numpy())
     true_values, best_values = truth.values(population.channel), truth.values(truth.best_channel)

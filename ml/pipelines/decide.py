@@ -39,7 +39,7 @@ def decide_targets(as_of_date: date, settings: Settings) -> StageReport:
             "build the features of this date again, then score."
         )
     population = read_population(warehouse, matrix, settings)
-    decisions = decide(matrix, matrix_values(matrix, settings), population, rules_of(settings))
+    decisions = decide(matrix, matrix_values(matrix), population, rules_of(settings))
     chosen = np.flatnonzero(decisions.frame["decision"].isin(["target", "control"]))
     explanation = np.full(len(matrix.user_ids), None, dtype=object)
     explanation[chosen] = explain_users(

@@ -16,14 +16,23 @@ from ml.pipelines.fallback import trusted_model
 from ml.pipelines.friends import influence_of_users, read_friend_sums
 from ml.pipelines.model import ScoringModel
 from ml.pipelines.reading import purchase_columns, read_open_events
-from ml.response import WORTH
+from ml.response import WORTH, OutcomePrediction
 from ml.value import ValueWeights, expected_incremental_value, value_of_a_return
 from warehouse.door import Warehouse
 from warehouse.settings import Settings
 
-__all__ = ["Prediction", "UserPredictions", "matrix_values", "predict_batch", "predict_users", "response_matrix"]
+__all__ = [
+    "Prediction",
+    "UserPredictions",
+    "best_events",
+    "matrix_values",
+    "predict_batch",
+    "predict_users",
+    "response_matrix",
+]
 
-_CELLS = ("p_return", "p_conversion", "revenue", "uplift_low", "uplift_high")
+_CELLS = ("p_return", "p_conversion", "revenue")
+_INTERVAL = ("uplift_low", "uplift_high")
 _BY_USER = (
     "p_return_if_not_contacted",
     "p_conversion_if_not_contacted",
@@ -107,8 +116,10 @@ class Prediction:
             rank_channels(warehouse, as_of_date, factors) if factors else (),
         )
 
-    def batches(self, rows: int = ROWS_PER_BATCH) -> Iterator[UserPredictions]:
+    def batches(self, rows: int = ROWS_PER_BATCH, *, intervals: int = 0) -> Iterator[UserPredictions]:
         """Predict every inactive user, at most `rows` in memory at a time; at least one batch, which may be empty.
+
+        Of so many of a user's best events as `intervals` says the uplift has its interval, of the others NaN.
 
         Raises:
             PipelineError: there are no features for the date.
@@ -123,13 +134,14 @@ class Prediction:
             relation=self.activity_relation,
             channels=self.channels,
         ):
-            yield predict_batch(self, batch)
+            yield predict_batch(self, batch, intervals=intervals)
 
 
-def predict_batch(prediction: Prediction, batch: UserBatch) -> UserPredictions:
+def predict_batch(prediction: Prediction, batch: UserBatch, *, intervals: int = 0) -> UserPredictions:
     """Predict some users. A user's figures do not depend on who else is in the batch.
 
-    Figures are rounded to float32, here and nowhere else: what scoring writes is what deciding sees.
+    Figures are rounded to float32, here and nowhere else: what scoring writes is what deciding sees. `intervals` is as
+    in `Prediction.batches`.
     """
     model, events, features = prediction.model, prediction.events, batch.features
     users, columns = len(features), len(events)
@@ -143,22 +155,20 @@ def predict_batch(prediction: Prediction, batch: UserBatch) -> UserPredictions:
     channels = batch.channels if prediction.channels else None
     cells = {name: np.zeros((users, columns), dtype=np.float32) for name in _CELLS}
     evidence = np.full(columns, "insufficient", dtype=object)
+    changed: list[tuple[np.ndarray, OutcomePrediction]] = []
     for event_type, positions in events.groupby("event_type", sort=True).indices.items():
         name, towards = str(event_type), batch.event_features[str(event_type)]
         # All three are given the same frames, so that they share what follows from them alone.
         returns = model.returns.predict(valued, towards, name, alone, channels)
         columns_of_type = {
             "p_return": returns.with_event,
-            "p_conversion": model.conversions.predict(
-                valued, towards, name, conversion, channels, with_interval=False
-            ).with_event,
-            "revenue": model.revenues.predict(valued, towards, name, revenue, with_interval=False).with_event * factor,
-            "uplift_low": returns.uplift_low,
-            "uplift_high": returns.uplift_high,
+            "p_conversion": model.conversions.predict(valued, towards, name, conversion, channels).with_event,
+            "revenue": model.revenues.predict(valued, towards, name, revenue).with_event * factor,
         }
         for cell, column in columns_of_type.items():
             cells[cell][:, positions] = column[:, np.newaxis]
         evidence[positions] = returns.evidence
+        changed.append((np.asarray(positions), returns))
     purchases = purchase_columns(features)
     worth = model.lifetime.predict(purchases["x"], purchases["t_x"], purchases["T"], purchases["z"])
     if_back = worth["lifetime_value_if_alive"].to_numpy()
@@ -175,6 +185,8 @@ def predict_batch(prediction: Prediction, batch: UserBatch) -> UserPredictions:
         channel_factors=model.returns.uplift_.channels.factors,
         **cells,
     )
+    if intervals:
+        matrix = _with_intervals(matrix, changed, intervals)
     return UserPredictions(
         features=features,
         matrix=matrix,
@@ -185,6 +197,32 @@ def predict_batch(prediction: Prediction, batch: UserBatch) -> UserPredictions:
         social_influence=influence,
         is_reachable=batch.is_reachable,
     )
+
+
+def best_events(values: np.ndarray, count: int) -> np.ndarray:
+    """Return the columns of each user's best events by value, best first, (users, at most `count`).
+
+    Of equals the first comes first, and events are sorted by event_id: ties are decided the same way every time.
+    """
+    return np.argsort(-values, axis=1, kind="stable")[:, :count]
+
+
+def _with_intervals(
+    matrix: ResponseMatrix, changed: Sequence[tuple[np.ndarray, OutcomePrediction]], count: int
+) -> ResponseMatrix:
+    """Add the intervals of each user's best events: of the others nobody sees them, and they cost more than the rest.
+
+    `changed` says for each type of event which columns are of it, and what it changes in returns.
+    """
+    shown = np.zeros(matrix.p_return.shape, dtype=bool)
+    np.put_along_axis(shown, best_events(matrix_values(matrix), count), values=True, axis=1)
+    low, high = (np.full(shown.shape, np.nan, dtype=np.float32) for _ in _INTERVAL)
+    for positions, returns in changed:
+        is_shown = shown[:, positions]
+        rows = np.flatnonzero(is_shown.any(axis=1))
+        for end, figures in zip((low, high), returns.interval_of(rows), strict=True):
+            end[np.ix_(rows, positions)] = np.where(is_shown[rows], figures[:, np.newaxis], np.nan)
+    return replace(matrix, uplift_low=low, uplift_high=high)
 
 
 def response_matrix(
@@ -204,7 +242,8 @@ def response_matrix(
 
 def predict_users(warehouse: Warehouse, as_of_date: date, settings: Settings) -> UserPredictions:
     """Return everything that is said of all inactive users, with their features: for worlds that fit into memory."""
-    parts = list(Prediction.of(warehouse, as_of_date, settings).batches())
+    prediction = Prediction.of(warehouse, as_of_date, settings)
+    parts = list(prediction.batches(intervals=len(prediction.events)))
     matrix = _joined([part.matrix for part in parts])
     together = pd.concat([part.features for part in parts])
     order = together.index.get_indexer(pd.Index(matrix.user_ids))
@@ -222,7 +261,7 @@ def predict_users(warehouse: Warehouse, as_of_date: date, settings: Settings) ->
     return UserPredictions(features=together.iloc[order], matrix=matrix, **arrays)
 
 
-def matrix_values(matrix: ResponseMatrix, settings: Settings) -> np.ndarray:
+def matrix_values(matrix: ResponseMatrix) -> np.ndarray:
     """Return the expected incremental value in money of each invitation, float64 of shape (users, events)."""
     if matrix.p_return.size == 0:
         return np.zeros(matrix.p_return.shape)
@@ -242,7 +281,7 @@ def matrix_values(matrix: ResponseMatrix, settings: Settings) -> np.ndarray:
 def _joined(parts: Sequence[ResponseMatrix]) -> ResponseMatrix:
     """Put batches together, sorted by user_id (by code point, whatever the warehouse's collation)."""
     user_ids = np.concatenate([part.user_ids for part in parts])
-    names = (*_CELLS, *_BY_USER)
+    names = (*_CELLS, *_BY_USER, *(name for name in _INTERVAL if getattr(parts[0], name) is not None))
     arrays: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
     order = np.argsort(user_ids, kind="stable")
     if not (order[:-1] < order[1:]).all():

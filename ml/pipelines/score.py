@@ -12,7 +12,7 @@ import pyarrow as pa
 from ml.contracts import StageReport
 from ml.pipelines.activity import comparison_sentence, write_user_activity
 from ml.pipelines.batches import ROWS_PER_BATCH, write_behind
-from ml.pipelines.matrix import Prediction, UserPredictions, matrix_values
+from ml.pipelines.matrix import Prediction, UserPredictions, best_events, matrix_values
 from ml.pipelines.model import ScoringModel
 from ml.pipelines.portrait import Portrait
 from ml.pipelines.sample import UserSample
@@ -57,8 +57,8 @@ def score_users(as_of_date: date, settings: Settings, *, rows_per_batch: int = R
                 written["responses"] += write_responses(rows[1])
 
             with write_behind(write) as hand_over:
-                for predicted in prediction.batches(rows_per_batch):
-                    values = matrix_values(predicted.matrix, settings)
+                for predicted in prediction.batches(rows_per_batch, intervals=_BEST):
+                    values = matrix_values(predicted.matrix)
                     segments.add(predicted, values)
                     evidence.update(
                         zip(predicted.matrix.events["event_type"], predicted.matrix.events["evidence"], strict=True)
@@ -127,9 +127,8 @@ def response_scores(predicted: UserPredictions, values: np.ndarray, note: str = 
     `note` says of every row what stands in for the model in charge.
     """
     matrix = predicted.matrix
-    kept = min(_BEST, values.shape[1])
-    order = np.argsort(-values, axis=1, kind="stable")[:, :kept]
-    rows = np.repeat(np.arange(values.shape[0]), kept)
+    order = best_events(values, _BEST)
+    rows = np.repeat(np.arange(len(order)), order.shape[1])
     columns = order.ravel()
     every = np.zeros(len(rows), dtype=np.int64)
 

@@ -33,17 +33,13 @@ def as_words(column: pd.Series) -> np.ndarray:
     return column.astype(object).where(column.notna(), MISSING).astype(str).to_numpy(dtype=object)
 
 
-def number_block(frame: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
-    """Return columns as float64 of shape (rows, names), as `as_numbers` gives each."""
-    block = frame.loc[:, list(names)]
-    if (block.dtypes == np.float64).all():
-        numbers = block.to_numpy(copy=True)
-        numbers[np.isinf(numbers)] = np.nan
-        return numbers
-    numbers = np.empty(block.shape)
-    for position, name in enumerate(names):
-        numbers[:, position] = as_numbers(frame[name])
-    return numbers
+def number_columns(frame: pd.DataFrame, names: Sequence[str]) -> list[np.ndarray]:
+    """Return columns as float64 with NaN for missing values, each as it lies in the frame if it can be taken so."""
+    columns = (frame[name] for name in names)
+    return [
+        column.to_numpy() if column.dtype == np.float64 else column.to_numpy(dtype=np.float64, na_value=np.nan)
+        for column in columns
+    ]
 
 
 def codes_of(column: pd.Series, words: Sequence[str]) -> np.ndarray:
@@ -128,7 +124,7 @@ class FeatureEncoder:
         Columns lie one after another, as they do in frames, so that each is worked on as one piece of memory.
         """
         self._require(frame)
-        numbers = number_block(frame, self.numeric_names_).T
+        numbers = number_columns(frame, self.numeric_names_)
         codes = [codes_of(frame[name], self.categories_[name]) for name in self.category_names_]
         widths = [len(self.categories_[name]) + 1 for name in self.category_names_]
         of_gaps = len(self.numeric_names_)
@@ -137,8 +133,12 @@ class FeatureEncoder:
         medians, means, scales = (part[:, np.newaxis] for part in (self.medians_, self.means_, self.scales_))
         for start in range(0, len(frame), rows_at_a_time):
             rows = slice(start, min(start + rows_at_a_time, len(frame)))
-            logs = _signed_log(numbers[:, rows])
-            gaps = np.isnan(logs)
+            logs = np.empty((of_gaps, rows.stop - rows.start))
+            for log, column in zip(logs, numbers, strict=True):
+                log[:] = column[rows]
+            _signed_log_of(logs)
+            # What is infinite is no number either.
+            gaps = ~np.isfinite(logs)
             np.copyto(logs, medians, where=gaps)
             logs -= means
             logs /= scales
@@ -153,8 +153,11 @@ class FeatureEncoder:
     def to_boosting_frame(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Encode for gradient boosting: float32 columns with gaps left open, and category columns of words."""
         self._require(frame)
-        numbers = number_block(frame, self.numeric_names_).astype(np.float32)
-        encoded = pd.DataFrame(numbers, columns=self.numeric_names_, copy=False)
+        numbers = np.empty((len(self.numeric_names_), len(frame)), dtype=np.float32)
+        for row, values in zip(numbers, number_columns(frame, self.numeric_names_), strict=True):
+            row[:] = values
+        numbers[np.isinf(numbers)] = np.nan
+        encoded = pd.DataFrame(numbers.T, columns=self.numeric_names_, copy=False)
         for name in self.category_names_:
             column = frame[name]
             words = column.array if isinstance(column.dtype, pd.CategoricalDtype) else pd.Categorical(as_words(column))
@@ -213,6 +216,13 @@ class FeatureEncoder:
 
 
 def _signed_log(numbers: np.ndarray) -> np.ndarray:
+    logs = numbers.copy()
+    _signed_log_of(logs)
+    return logs
+
+
+def _signed_log_of(numbers: np.ndarray) -> None:
+    """Turn numbers into their signed logarithms where they lie."""
     logs = np.abs(numbers)
     np.log1p(logs, out=logs)
-    return np.copysign(logs, numbers, out=logs)
+    np.copysign(logs, numbers, out=numbers)

@@ -1,6 +1,6 @@
 """Chance or amount with and without an event: the baseline, what the event adds, and how good both are."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -25,16 +25,29 @@ WINSORISED_QUANTILE = 0.99
 class OutcomePrediction:
     """Expected outcome of each user with and without an event, float64 of shape (rows,).
 
-    `uplift` is their difference, `uplift_low` and `uplift_high` its 95 % interval; evidence is "randomised", "adjusted"
-    or "insufficient".
+    Evidence is "randomised", "adjusted" or "insufficient". `interval_of` gives both ends of the 95 % interval of the
+    uplift for some rows, by position: it costs more than the rest, so that who needs few asks for few.
     """
 
     with_event: np.ndarray
     without_event: np.ndarray
-    uplift: np.ndarray
-    uplift_low: np.ndarray
-    uplift_high: np.ndarray
     evidence: str
+    interval_of: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+    @property
+    def uplift(self) -> np.ndarray:
+        """What the event adds, (rows,)."""
+        return self.with_event - self.without_event
+
+    @property
+    def uplift_low(self) -> np.ndarray:
+        """Lower end of its interval for all rows."""
+        return self.interval_of(np.arange(len(self.with_event)))[0]
+
+    @property
+    def uplift_high(self) -> np.ndarray:
+        """Upper end of its interval for all rows."""
+        return self.interval_of(np.arange(len(self.with_event)))[1]
 
 
 class OutcomeModel:
@@ -143,8 +156,6 @@ class OutcomeModel:
         event_type: str,
         without_event: np.ndarray | None = None,
         channels: np.ndarray | None = None,
-        *,
-        with_interval: bool = True,
     ) -> OutcomePrediction:
         """Return the expected outcome with and without an event of a type.
 
@@ -154,28 +165,25 @@ class OutcomeModel:
             event_type: the type; one never seen in training gets the pooled effect.
             without_event: `predict_baseline(features)`, if it is known already.
             channels: over which each user would be invited, text, (rows,); None for the mix of channels of the past.
-            with_interval: give the interval of the uplift, which costs more than the uplift; otherwise it may be NaN.
         """
         without = self.predict_baseline(features) if without_event is None else without_event
         towards = event_features
         if self.affinity is not None and self.uplift_.uses_features:
             towards = self.affinity.add_to(features, event_features, event_type)
-        change = self.uplift_.predict(features, towards, event_type, without, channels, with_error=with_interval)
-        start, half_width = link(self.kind, without), _TWO_SIDED_95 * change.standard_error
+        change = self.uplift_.predict(features, towards, event_type, without, channels)
+        start = link(self.kind, without)
 
-        def moved(shift: np.ndarray) -> np.ndarray:
+        def moved(start: np.ndarray, shift: np.ndarray) -> np.ndarray:
             return bounded(self.kind, inverse_link(self.kind, start + shift))
 
+        def interval_of(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            shift, half_width = change.shift[rows], _TWO_SIDED_95 * change.error_of(rows)
+            low, high = (moved(start[rows], shift + away) - without[rows] for away in (-half_width, half_width))
+            return low, high
+
         # Without a shift the chance is taken as it is: there and back over the link would lose its last digits.
-        with_event = np.where(change.shift == 0, without, moved(change.shift))
-        return OutcomePrediction(
-            with_event=with_event,
-            without_event=without,
-            uplift=with_event - without,
-            uplift_low=moved(change.shift - half_width) - without,
-            uplift_high=moved(change.shift + half_width) - without,
-            evidence=change.evidence,
-        )
+        with_event = np.where(change.shift == 0, without, moved(start, change.shift))
+        return OutcomePrediction(with_event, without, change.evidence, interval_of)
 
     def predict_examples(self, examples: Examples) -> np.ndarray:
         """Return the expected outcome of each example given whether it was exposed, float64 of shape (rows,)."""
@@ -184,7 +192,7 @@ class OutcomeModel:
             rows = examples.is_exposed & (examples.event_types == event_type)
             part = examples.take(rows)
             expected[rows] = self.predict(
-                part.features, part.event_features, event_type, expected[rows], part.channels, with_interval=False
+                part.features, part.event_features, event_type, expected[rows], part.channels
             ).with_event
         return expected
 

@@ -35,6 +35,10 @@ class SharedColumns:
     own: np.ndarray
     values: np.ndarray
 
+    def take(self, rows: np.ndarray | slice) -> "SharedColumns":
+        """The columns of some users."""
+        return SharedColumns(self.shared[rows], self.own, self.values[rows])
+
     def matrix(self) -> np.ndarray:
         """All columns together, float64 of shape (rows, columns)."""
         matrix = self.shared.copy()

@@ -13,7 +13,7 @@ expectation than zero, however uncertain. S-, T-, X- and DR-learners take over o
 them to be better beyond noise. docs/methods/response.md has the reasons.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -70,10 +70,14 @@ _LARGEST_SHIFT = 3.0
 
 @dataclass(frozen=True)
 class Shift:
-    """Shift of each row on the link scale with its standard error, (rows,), and the evidence of the event type."""
+    """Shift of each row on the link scale, (rows,), and the evidence of the event type.
+
+    `error_of` gives the standard errors of some rows, by position: they cost more than the shift, so that who needs
+    few asks for few.
+    """
 
     shift: np.ndarray
-    standard_error: np.ndarray
+    error_of: Callable[[np.ndarray], np.ndarray]
     evidence: str
 
 
@@ -111,21 +115,22 @@ class UpliftModel:
         event_type: str,
         expected: np.ndarray,
         channels: np.ndarray | None = None,
-        *,
-        with_error: bool = True,
     ) -> Shift:
         """Return the shift that an event of this type makes for each user.
 
         `expected` is the outcome without it. `channels` are those of the invitations, text, (rows,); left out, it is
-        the mix of channels of the past. Without errors, which cost more than the shift, they may be NaN.
+        the mix of channels of the past.
         """
-        shift = self._predict(features, event_features, event_type, expected, with_error)
+        shift = self._predict(features, event_features, event_type, expected)
         if channels is None or not self.channels.factors:
             return shift
         factor, error = self.channels.of(channels)
-        # An error of the factor and one of the shift are independent enough to add their squares.
-        spread = np.hypot(factor * shift.standard_error, error * shift.shift)
-        return Shift(factor * shift.shift, spread, shift.evidence)
+
+        def error_of(rows: np.ndarray) -> np.ndarray:
+            # An error of the factor and one of the shift are independent enough to add their squares.
+            return np.hypot(factor[rows] * shift.error_of(rows), error[rows] * shift.shift[rows])
+
+        return Shift(factor * shift.shift, error_of, shift.evidence)
 
     def _predict(
         self,
@@ -133,7 +138,6 @@ class UpliftModel:
         event_features: pd.DataFrame,
         event_type: str,
         expected: np.ndarray,
-        with_error: bool,
     ) -> Shift:
         rows = len(features)
         mean = self.types.get(event_type, self.pooled)
@@ -141,25 +145,25 @@ class UpliftModel:
         if self.users is None:
             return Shift(
                 np.full(rows, 0.0 if self.chosen == "none" else mean.effect),
-                np.full(rows, mean.standard_error),
+                lambda some: np.full(len(some), mean.standard_error),
                 evidence,
             )
         users = self.users
         columns = users.summary.to_columns_of(features, event_features)
-        if with_error:
-            shift, error = users.slopes.predict(columns, event_type)
-            error = np.hypot(error, users.unexplained)
-        else:
-            shift, error = users.slopes.predict_mean(columns, event_type), np.full(rows, np.nan)
-        if evidence == "insufficient":
-            error = np.maximum(error, mean.standard_error)
+
+        def error_of(some: np.ndarray) -> np.ndarray:
+            error = np.hypot(users.slopes.predict_error(columns.take(some), event_type), users.unexplained)
+            return np.maximum(error, mean.standard_error) if evidence == "insufficient" else error
+
         if self.chosen == "none":
             shift = np.zeros(rows)
         elif self.chosen == "types":
             shift = users.levels.predict_mean(np.zeros((rows, 0)), event_type)
         elif users.challenger is not None:
             shift = shift_of(expected, users.challenger.predict(typed(columns.matrix(), np.full(rows, event_type))))
-        return Shift(np.clip(shift, -_LARGEST_SHIFT, _LARGEST_SHIFT), error, evidence)
+        else:
+            shift = users.slopes.predict_mean(columns, event_type)
+        return Shift(np.clip(shift, -_LARGEST_SHIFT, _LARGEST_SHIFT), error_of, evidence)
 
     def called(self, evidence: str) -> "UpliftModel":
         """Return the model with everything measured called `evidence`."""

@@ -134,8 +134,8 @@ def measure(settings: Settings, server: EmbeddedPostgres) -> None:
         relation=settings.activity_relation,
     ):
         started = time.thread_time()
-        predicted = predict_batch(prediction, batch)
-        values = matrix_values(predicted.matrix, settings)
+        predicted = predict_batch(prediction, batch, intervals=3)
+        values = matrix_values(predicted.matrix)
         done = time.thread_time()
         segments.add(predicted, values)
         user_scores(predicted, values)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from ml.pipelines import rollback
-from ml.pipelines.matrix import matrix_values, predict_users, response_matrix
+from ml.pipelines.matrix import Prediction, best_events, matrix_values, predict_users, response_matrix
 from ml.pipelines.model import load_champion, open_registry
 from ml.pipelines.pictures import pictures_folder
 from ml.pipelines.reading import FeatureCatalogue, PipelineError, read_inactive_users, read_training_rows
@@ -150,8 +150,26 @@ def test_running_again_in_other_batches_gives_the_same_rows_and_the_same_version
         pd.testing.assert_frame_equal(before, after)
     whole = response_matrix(house.warehouse, DAY, house.settings)
     parts = response_matrix(house.warehouse, DAY, house.settings, rows=7)
-    for name in ("user_ids", "p_return", "p_return_if_not_contacted", "uplift_high", "revenue"):
+    for name in ("user_ids", "p_return", "p_return_if_not_contacted", "revenue"):
         np.testing.assert_array_equal(getattr(whole, name), getattr(parts, name))
+
+
+def test_intervals_are_told_of_the_best_events_alone_and_are_those_of_all(house: House) -> None:
+    house.fill()
+    train_models(DAY, house.settings)
+    prediction = Prediction.of(house.warehouse, DAY, house.settings)
+    of_all, of_two, of_none = (next(prediction.batches(intervals=count)).matrix for count in (9, 2, 0))
+    assert len(prediction.events) > 2
+    assert of_none.uplift_low is None
+    assert of_none.uplift_high is None
+    best = best_events(matrix_values(of_all), 2)
+    for name in ("uplift_low", "uplift_high"):
+        everywhere, shown = getattr(of_all, name), getattr(of_two, name)
+        assert np.isfinite(everywhere).all()
+        assert (np.isfinite(shown).sum(axis=1) == 2).all()
+        np.testing.assert_array_equal(
+            np.take_along_axis(shown, best, axis=1), np.take_along_axis(everywhere, best, axis=1)
+        )
 
 
 def test_pictures_show_every_user_and_say_where_they_are(house: House) -> None:
@@ -189,7 +207,7 @@ def test_scores_do_not_depend_on_who_is_scored_beside(house: House) -> None:
     alone = response_matrix(house.warehouse, DAY, house.settings)
     assert list(alone.user_ids) == [somebody]
     np.testing.assert_array_equal(alone.p_return[0], together.p_return[7])
-    np.testing.assert_array_equal(matrix_values(alone, house.settings)[0], matrix_values(together, house.settings)[7])
+    np.testing.assert_array_equal(matrix_values(alone)[0], matrix_values(together)[7])
 
 
 def test_a_fresh_version_is_not_trained_again_and_a_challenger_must_win(house: House) -> None:
