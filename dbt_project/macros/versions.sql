@@ -12,9 +12,9 @@
 
 {#-
     The run this one follows: the newest date before as_of_date for which the table being built holds everybody, the first
-    day that was still open to late rows then (both as SQL dates), and the newest change of fct_user_days it knew of; when
-    as_of_date is built again, the newest change that this date knew of, if that is less. None in a full build, and before
-    all other runs.
+    day that was still open to late rows then (both as SQL dates), and the newest change of fct_user_days and the newest
+    landing it knew of; when as_of_date is built again, what this date knew of, if that is less. None in a full build, and
+    before all other runs.
 -#}
 {% macro run_before_this() -%}
     {%- if not is_incremental() or not execute -%}
@@ -24,7 +24,8 @@
         select
             earlier.as_of_date,
             earlier.open_from_date,
-            least(earlier.change_number, again.change_number)
+            least(earlier.change_number, again.change_number),
+            coalesce(least(earlier.landing_id, again.landing_id), -1)
         from {{ ref("int_built_dates") }} as earlier
         left join {{ ref("int_built_dates") }} as again
             on
@@ -46,6 +47,7 @@
         "as_of_date": "cast('" ~ rows[0][0] ~ "' as date)",
         "open_from_date": "cast('" ~ rows[0][1] ~ "' as date)",
         "change_number": rows[0][2],
+        "landing_id": rows[0][3],
     }) }}
 {%- endmacro %}
 
@@ -129,6 +131,12 @@
 {% macro is_changed_day(run_before) -%}
     {{ is_open("activity_date", run_before) }}
     and (change_number > {{ run_before["change_number"] }} or activity_date >= {{ run_before["as_of_date"] }})
+{%- endmacro %}
+
+
+{#- Rows that landed after what the run before knew of, as a condition; those without a number are always new. -#}
+{% macro has_landed_after(run_before, landing_column="landing_id") -%}
+    ({{ landing_column }} is null or {{ landing_column }} > {{ run_before["landing_id"] }})
 {%- endmacro %}
 
 

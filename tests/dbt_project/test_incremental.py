@@ -169,3 +169,41 @@ def test_dates_built_one_after_the_other_of_what_landed_before_all_of_them(
     dbt_project.build(warehouse_url, LAST_DATE, full_refresh=True)
     full = {relation: rows_of(warehouse_url, relation, compared) for relation in relations}
     assert [relation for relation in relations if built[relation] != full[relation]] == []
+
+
+def test_friendships_and_items_that_land_late_are_taken_up(warehouse_url: str, dbt_project: DbtProject) -> None:
+    """Nobody did anything new: what is told of friends and of categories changes all the same."""
+    world = draw_world(25)
+    before, late_from = LAST_DATE - timedelta(days=1), midnight(LAST_DATE - timedelta(days=5))
+    late_item = {"item_id": "item-late", "item_kind": "thing", "title": "thing", "category": "category-late"}
+    for row in world.tables["interactions"]:
+        if late_from <= row["occurred_at"] < midnight(before):
+            row["item_id"] = late_item["item_id"]
+    on_time = {table: [row[column] for row in world.tables[table]] for table, column in TIMES.items()}
+    landed = on_time | {
+        "friendships": [max(at, midnight(before)) if at >= late_from else at for at in on_time["friendships"]]
+    }
+    assert landed != on_time
+    RandomWorld(tables={table: [] for table in TIMES}, items=world.items).write(warehouse_url)
+    land(warehouse_url, world, landed, FIRST_DAY, midnight(before))
+    dbt_project.build(warehouse_url, before, full_refresh=True)
+    quiet = RandomWorld(tables=world.tables | {table: [] for table in TIMES if table != "friendships"})
+    land(
+        warehouse_url,
+        quiet,
+        {table: landed[table] if table == "friendships" else [] for table in TIMES},
+        midnight(before),
+        midnight(LAST_DATE),
+    )
+    with psycopg.connect(warehouse_url) as connection:
+        newest = connection.execute("select max(landing_id) from audit.landings").fetchone()
+        assert newest is not None
+        insert_rows(connection, "items", [late_item], newest[0])
+    dbt_project.build(warehouse_url, LAST_DATE, select=TABLES_ONLY)
+
+    relations = [f"features.feat_user_{topic}" for topic in FEATURE_TOPICS]
+    built = {relation: rows_of(warehouse_url, relation, f"as_of_date = '{LAST_DATE}'") for relation in relations}
+    assert any("category-late" in row for row in rows_of(warehouse_url, "marts.fct_user_category_months"))
+    dbt_project.build(warehouse_url, LAST_DATE, full_refresh=True)
+    full = {relation: rows_of(warehouse_url, relation, f"as_of_date = '{LAST_DATE}'") for relation in relations}
+    assert [relation for relation in relations if built[relation] != full[relation]] == []

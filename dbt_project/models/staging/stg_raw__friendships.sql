@@ -11,6 +11,7 @@ stg_raw__friendships as (
     select
         user_id,
         friend_id,
+        _landing_id as landing_id,
 
         since as befriended_at
 

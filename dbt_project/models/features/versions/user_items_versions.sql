@@ -1,16 +1,25 @@
+{#- Named here, where dbt looks for what a model depends on before anything was run. -#}
+{%- set landed_interactions = ref("fct_interactions") %}
+{%- set landed_items = ref("stg_raw__items") %}
 {%- set run_before = run_before_this() %}
 {%- if run_before %}
-{#- New categories come in or are no longer new; a month that is over, or got a late row, may have a new favourite. -#}
+{#- Who did something with an item, now or before its category was known; whose new categories are new no more; and who
+    may have a new favourite, as a month is over. -#}
 {%- call keep_changed_users() %}
+select interactions.user_id
+from {{ landed_interactions }} as interactions
+inner join {{ landed_items }} as items
+    on interactions.item_id = items.item_id
+where
+    interactions.occurred_at
+    >= {{ start_of_day("cast(" ~ dbt.date_trunc("month", run_before["open_from_date"]) ~ " as date)") }}
+    and interactions.occurred_at < {{ as_of_at() }}
+    and {{ has_landed_after(run_before, "items.landing_id") }}
+union distinct
 select user_id
 from {{ ref("fct_user_category_months") }}
 where
     (
-        month_date >= {{ dbt.date_trunc("month", run_before["open_from_date"]) }}
-        and month_date < {{ as_of_date() }}
-        and first_occurred_date >= {{ run_before["open_from_date"] }}
-    )
-    or (
         month_date >= {{ dbt.date_trunc("month", run_before["as_of_date"]) }}
         and month_date < {{ dbt.date_trunc("month", as_of_date()) }}
     )

@@ -1,7 +1,9 @@
+{#- Named here, where dbt looks for what a model depends on before anything was run. -#}
+{%- set landed_friendships = ref("stg_raw__friendships") %}
 {%- set run_before = run_before_this() %}
 {%- if run_before %}
-{#- Of whom something else is to be told than at the run before: new friends, a lapse that began, ended, or never was as
-    a late row shows, a return that is no longer recent, and money that came or is too long ago. -#}
+{#- Of whom something else is to be told than at the run before: new friends and users, a lapse that began, ended, or
+    never was as a late row shows, a return that is no longer recent, and money that came or is too long ago. -#}
 {%- call keep_changed_users() %}
 with
 
@@ -9,7 +11,29 @@ changed_friends as (
 
     select user_id
     from {{ ref("int_friendships_mirrored") }}
-    where {{ is_open("befriended_date", run_before) }}
+    where
+        befriended_date >= {{ run_before["as_of_date"] }}
+        and befriended_date < {{ as_of_date() }}
+    union distinct
+    select user_id
+    from {{ landed_friendships }}
+    where
+        befriended_at >= {{ start_of_day(run_before["open_from_date"]) }}
+        and befriended_at < {{ as_of_at() }}
+        and {{ has_landed_after(run_before) }}
+    union distinct
+    select friend_id as user_id
+    from {{ landed_friendships }}
+    where
+        befriended_at >= {{ start_of_day(run_before["open_from_date"]) }}
+        and befriended_at < {{ as_of_at() }}
+        and {{ has_landed_after(run_before) }}
+    union distinct
+    select user_id
+    from {{ ref("dim_users") }}
+    where
+        registered_at < {{ as_of_at() }}
+        and (registered_date >= {{ run_before["as_of_date"] }} or {{ has_landed_after(run_before) }})
     union distinct
     {{ users_whose_lapses_changed(run_before) }}
     union distinct
