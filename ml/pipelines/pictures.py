@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,21 @@ class Picture:
     figure: "Figure"
     data: pd.DataFrame
 
+    @cached_property
+    def png(self) -> bytes:
+        """The drawing as a file; most of the work is done when it is asked for first.
+
+        Equal figures give equal bytes: nothing in them tells when or by which version they were drawn.
+        """
+        buffer = BytesIO()
+        self.figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
+        return buffer.getvalue()
+
+    def drawn(self) -> "Picture":
+        """The same picture, its drawing done."""
+        assert self.png
+        return self
+
 
 def pictures_folder(as_of_date: date, settings: Settings) -> Path:
     """Where the pictures of a date lie."""
@@ -49,19 +65,14 @@ def pictures_folder(as_of_date: date, settings: Settings) -> Path:
 def save_pictures(
     warehouse: Warehouse, as_of_date: date, group: str, pictures: Sequence[Picture], settings: Settings
 ) -> Path:
-    """Replace the pictures of a group (what one stage draws) and of a date; return the folder they lie in.
-
-    Equal figures give equal bytes: nothing in the files tells when or by which version they were drawn.
-    """
+    """Replace the pictures of a group (what one stage draws) and of a date; return the folder they lie in."""
     folder = pictures_folder(as_of_date, settings)
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for picture in pictures:
-        buffer = BytesIO()
-        picture.figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
         path = folder / f"{picture.name}.png"
         partial = path.with_suffix(".partial")
-        partial.write_bytes(buffer.getvalue())
+        partial.write_bytes(picture.png)
         partial.replace(path)
         rows.append(
             {

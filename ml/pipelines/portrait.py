@@ -1,17 +1,15 @@
 """Draws who the users of a date are and what they are worth, from what scoring says of them batch by batch."""
 
 from collections.abc import Sequence
-from datetime import date
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from ml.pipelines.pictures import Picture, save_pictures
+from ml.pipelines.pictures import Picture
 from ml.pipelines.sample import UserSample
 from ml.segmentation import SegmentProfile, UserSegmenter
+from ml.segmentation.figures import profile_data, profile_figure, scatter_data, scatter_figure
 from warehouse.door import Warehouse
-from warehouse.settings import Settings
 
 __all__ = ["Portrait"]
 
@@ -33,8 +31,6 @@ class Portrait:
 
     def add(self, features: pd.DataFrame, segments: np.ndarray, value_score: np.ndarray) -> None:
         """Take in a batch of users: features (index user_id), segments and value scores, in the same order."""
-        from ml.segmentation.figures import scatter_data
-
         self._scores.append(np.asarray(value_score, dtype=np.float32))
         if self._segmenter is None or not len(features):
             return
@@ -43,14 +39,14 @@ class Portrait:
         if rows.size:
             self._points.add(user_ids[rows], scatter_data(self._segmenter, features.iloc[rows], segments[rows]))
 
-    def save(
-        self, warehouse: Warehouse, as_of_date: date, profiles: Sequence[SegmentProfile], settings: Settings
-    ) -> Path | None:
-        """Draw and save; return the folder, None where there is nobody to draw."""
+    def draw(self, warehouse: Warehouse, profiles: Sequence[SegmentProfile]) -> list[Picture]:
+        """Draw the users who were taken in, down to the last dot; nothing where there is nobody to draw.
+
+        `profiles` are those of their segments.
+        """
         scores = np.concatenate(self._scores) if self._scores else np.zeros(0)
         if not scores.size:
-            return None
-        from ml.segmentation.figures import profile_data, profile_figure, scatter_figure
+            return []
         from ml.value.figures import distribution_data, distribution_figure, gain_data, gain_figure
 
         # All payments of a warehouse are in one currency; landing refuses a second one.
@@ -68,4 +64,4 @@ class Portrait:
                 Picture("segment_scatter", "Users by segment in two components", scatter_figure(points), points),
                 Picture("segment_profiles", "What sets the segments apart", profile_figure(bars), bars),
             ]
-        return save_pictures(warehouse, as_of_date, "score_users", pictures, settings)
+        return [picture.drawn() for picture in pictures]

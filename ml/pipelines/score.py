@@ -2,18 +2,21 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from threadpoolctl import threadpool_limits
 
 from ml.contracts import StageReport
 from ml.pipelines.activity import comparison_sentence, write_user_activity
 from ml.pipelines.batches import ROWS_PER_BATCH, write_behind
 from ml.pipelines.matrix import Prediction, UserPredictions, best_events, matrix_values
 from ml.pipelines.model import ScoringModel
+from ml.pipelines.pictures import save_pictures
 from ml.pipelines.portrait import Portrait
 from ml.pipelines.sample import UserSample
 from ml.segmentation import SegmentProfile
@@ -30,6 +33,8 @@ _PROFILED_USERS = 100_000
 _SEGMENT = "_segment"
 
 
+# More threads of linear algebra would mostly wait for each other, and take a core from Postgres.
+@threadpool_limits.wrap(limits=1)
 def score_users(as_of_date: date, settings: Settings, *, rows_per_batch: int = ROWS_PER_BATCH) -> StageReport:
     """Score every inactive user of a date and replace the rows of that date in one transaction.
 
@@ -46,7 +51,8 @@ def score_users(as_of_date: date, settings: Settings, *, rows_per_batch: int = R
     written = Counter[str]()
     evidence: dict[str, str] = {}
     key = {"as_of_date": as_of_date}
-    with warehouse.transaction() as connection:
+    # Pictures are drawn while Postgres builds the keys.
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="draw") as beside, warehouse.transaction() as connection:
         with (
             warehouse.replacing(connection, "predictions.user_scores", key) as write_users,
             warehouse.replacing(connection, "predictions.response_scores", key) as write_responses,
@@ -67,9 +73,11 @@ def score_users(as_of_date: date, settings: Settings, *, rows_per_batch: int = R
                     portrait.add(predicted.features, predicted.segments, scores["value_score"])
                     responses = response_scores(predicted, values, prediction.note)
                     hand_over((_as_rows(scores, as_of_date), _as_rows(responses, as_of_date)))
-        profiles = segments.rows(prediction.events["event_type"].to_numpy(dtype=object))
+            profiles = segments.rows(prediction.events["event_type"].to_numpy(dtype=object))
+            drawn = beside.submit(portrait.draw, warehouse, segments.profiles)
         warehouse.replace_rows(connection, "predictions.segments", profiles.assign(**key, model_version=version), key)
-    folder = portrait.save(warehouse, as_of_date, segments.profiles, settings)
+    pictures = drawn.result()
+    folder = save_pictures(warehouse, as_of_date, "score_users", pictures, settings) if pictures else None
     messages = [*prediction.messages, comparison_sentence(comparison, settings)]
     if not written["users"]:
         messages.append("Nobody is inactive on this date, so there is nobody to score.")
@@ -127,7 +135,8 @@ def response_scores(predicted: UserPredictions, values: np.ndarray, note: str = 
     `note` says of every row what stands in for the model in charge.
     """
     matrix = predicted.matrix
-    order = best_events(values, _BEST)
+    # In the order of the key, which is built in no time from rows that are sorted.
+    order = np.sort(best_events(values, _BEST), axis=1)
     rows = np.repeat(np.arange(len(order)), order.shape[1])
     columns = order.ravel()
     every = np.zeros(len(rows), dtype=np.int64)

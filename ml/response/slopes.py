@@ -19,12 +19,13 @@ generalized linear mixed models, for the Laplace approximation on the log odds; 
 hidden confounding by experimental grounding, for the slopes of the bias.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from ml.response.summary import SharedColumns
 
@@ -75,7 +76,7 @@ class GroupedSlopes:
         upper = np.triu(covariance[1:, 1:])
         upper[np.diag_indices_from(upper)] /= 2
         spread = np.empty(len(columns.shared))
-        with threadpool_limits(limits=1):
+        with _threads().limit(limits=1):
             for start in range(0, len(spread), _ROWS_IN_CACHE):
                 rows = slice(start, start + _ROWS_IN_CACHE)
                 matrix = columns.take(rows).matrix()
@@ -106,6 +107,12 @@ class GroupedSlopes:
     def from_state(cls, state: Mapping[str, Any]) -> "GroupedSlopes":
         """Rebuild from `to_state`."""
         return cls(tuple(state["groups"]), state["means"], state["covariances"], float(state["evidence"]))
+
+
+@functools.cache
+def _threads() -> ThreadpoolController:
+    # To look for the libraries anew takes milliseconds, and errors are asked type by type.
+    return ThreadpoolController()
 
 
 def _as_shared(x: np.ndarray | SharedColumns) -> SharedColumns:

@@ -1,15 +1,20 @@
 """Pictures of segments, each with the data behind it, so that a dashboard can draw them again."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from ml.segmentation.naming import in_words
 from ml.segmentation.profiles import SegmentProfile
 from ml.segmentation.rules import number_in_words
 from ml.segmentation.segmenter import UserSegmenter
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Okabe and Ito: told apart by colour-blind readers too.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
@@ -31,7 +36,7 @@ def scatter_data(
 
 def scatter_figure(data: pd.DataFrame) -> Figure:
     """Draw `scatter_data`: one colour a segment, its name at its middle."""
-    figure = Figure(figsize=(9, 6), layout="constrained")
+    figure = _figure(9, 6)
     axes = figure.subplots()
     colours = _colours(data["segment"])
     for segment, users in data.groupby("segment", sort=True):
@@ -69,7 +74,7 @@ def profile_data(profiles: Sequence[SegmentProfile]) -> pd.DataFrame:
 def profile_figure(data: pd.DataFrame) -> Figure:
     """Draw `profile_data`: one panel a segment, one bar a feature, the median written on it."""
     segments = list(dict.fromkeys(data["segment"]))
-    figure = Figure(figsize=(9, max(2.0, 1.9 * len(segments))), layout="constrained")
+    figure = _figure(9, max(2.0, 1.9 * len(segments)))
     panels = figure.subplots(max(len(segments), 1), 1, squeeze=False)[:, 0]
     colours = _colours(segments)
     for segment, axes in zip(segments, panels, strict=False):
@@ -83,6 +88,13 @@ def profile_figure(data: pd.DataFrame) -> Figure:
         axes.set_title(f"{segment} ({bars['share'].iloc[0]:.0%} of the users)", loc="left", fontsize=10)
         axes.tick_params(labelsize=8)
     return figure
+
+
+def _figure(width: float, height: float) -> Figure:
+    # Its import takes a second that only those pay who draw.
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def _colours(segments: Iterable[str]) -> dict[str, str]:
