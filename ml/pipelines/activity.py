@@ -26,6 +26,8 @@ __all__ = [
 ]
 
 _TABLE = "predictions.user_activity"
+# What features.feat_user_behaviour says of activity, without looking up the user.
+_SOURCE = "features.user_sums_as_of_dates"
 _USERS_AT_A_TIME = 65_536
 _ACTIVITY = ("active_days_count_life", "days_since_first_activity", "days_since_last_activity")
 
@@ -38,7 +40,7 @@ def read_activity(warehouse: Warehouse, as_of_date: date) -> pd.DataFrame:
     """
     require_features(warehouse, as_of_date)
     return warehouse.read_frame(
-        f"select user_id, {', '.join(_ACTIVITY)}, is_inactive from features.feat_user_behaviour"
+        f"select user_id, {', '.join(_ACTIVITY)}, is_inactive from {_SOURCE}"
         ' where as_of_date = %s order by user_id collate "C"',
         (as_of_date,),
     )
@@ -65,7 +67,7 @@ def read_activity_in_parts(warehouse: Warehouse, as_of_date: date) -> Iterator[t
             end = "" if following is None else " and user_id < %(next)s"
             block = read_block(
                 connection,
-                f"from features.feat_user_behaviour where as_of_date = %(as_of_date)s and user_id >= %(first)s{end}",
+                f"from {_SOURCE} where as_of_date = %(as_of_date)s and user_id >= %(first)s{end}",
                 {"as_of_date": as_of_date, "first": first, "next": following},
                 numbers=[*_ACTIVITY, "cast(is_inactive as integer)"],
                 texts=["user_id"],

@@ -14,6 +14,8 @@ TABLES = """
 create table features.feat_user_behaviour (user_id text, as_of_date date, is_inactive boolean,
     days_since_first_activity integer, days_since_last_activity integer, active_days_count_life bigint,
     sessions_count_90d bigint, is_new boolean, last_activity_at timestamptz);
+create view features.user_sums_as_of_dates as select user_id, as_of_date, is_inactive, days_since_first_activity,
+    days_since_last_activity, active_days_count_life from features.feat_user_behaviour;
 create table features.feat_user_money (user_id text, as_of_date date, repeat_purchase_days_count bigint,
     purchase_recency_days integer, purchase_age_days integer, repeat_purchase_mean_amount numeric,
     payments_mean_amount numeric);

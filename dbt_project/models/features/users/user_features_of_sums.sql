@@ -38,7 +38,6 @@ days_and_counts as (
         {{ dbt.datediff("registered.registered_date", "sums.as_of_date", "day") }} as tenure_days,
         {{ dbt.datediff("registered.registered_date", "sums.last_activity_date", "day") }}
             as tenure_at_last_activity_days,
-        {{ dbt.datediff("sums.last_activity_date", "sums.as_of_date", "day") }} as days_since_last_activity,
         {{ dbt.datediff("sums.first_payment_date", "sums.as_of_date", "day") }} as days_since_first_payment,
         {{ dbt.datediff("sums.last_payment_date", "sums.as_of_date", "day") }} as days_since_last_payment,
         -- Unknown, hence null, for a user who never paid.
@@ -82,7 +81,7 @@ user_features_of_sums as (
 
         cast(extract(year from as_of_date) as integer) - cast(birth_year as integer) as age_years,
         tenure_days,
-        {{ dbt.datediff("first_activity_date", "as_of_date", "day") }} as days_since_first_activity,
+        days_since_first_activity,
         days_since_last_activity,
         {{ dbt.datediff("last_session_date", "as_of_date", "day") }} as days_since_last_session,
         {{ dbt.datediff("last_interaction_date", "as_of_date", "day") }} as days_since_last_interaction,
@@ -147,7 +146,7 @@ user_features_of_sums as (
         gaps_longest_days,
         days_since_last_activity * known_gaps_count / nullif(gaps_days_life, 0) as current_gap_to_mean_gap_ratio,
 
-        coalesce(days_since_last_activity > {{ setting("inactive_after_days") }}, true) as is_inactive,
+        is_inactive,
 
         as_of_date,
 

@@ -17,6 +17,15 @@ user_sums_as_of_dates as (
     select
         versions.*,
 
+        {{ dbt.datediff("versions.first_activity_date", "dates.as_of_date", "day") }} as days_since_first_activity,
+        {{ dbt.datediff("versions.last_activity_date", "dates.as_of_date", "day") }} as days_since_last_activity,
+
+        coalesce(
+            {{ dbt.datediff("versions.last_activity_date", "dates.as_of_date", "day") }}
+            > {{ setting("inactive_after_days") }},
+            true
+        ) as is_inactive,
+
         dates.as_of_date
 
     from dates
