@@ -86,7 +86,7 @@
 {#-
     The pairs of user and date a run computes. At as_of_date: everybody, or, where there is a run before, only whom
     `keep_changed_users` kept. Beside them the dates training examples refer to, where there is a run before only those
-    that late rows may still change.
+    that late rows may still change: read from the first of their tables, so as not to wait for what came of returns.
 -#}
 {% macro due_user_dates(run_before=none) -%}
     select
@@ -115,7 +115,7 @@
 
         examples.as_of_date
 
-    from {{ ref("training_examples") }} as examples
+    from {{ ref("label_example_return_14d") }} as examples
     where
         examples.as_of_date < {{ as_of_date() }}
         {%- if run_before %}
@@ -279,7 +279,7 @@
         '{{ this.identifier }}',
         false,
         as_of_date
-    from {{ ref("training_examples") }}
+    from {{ ref("label_example_return_14d") }}
     where as_of_date < {{ as_of_date() }}
     on conflict (relation_name, as_of_date) do nothing;
 {%- endmacro %}

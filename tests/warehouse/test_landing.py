@@ -38,6 +38,20 @@ def test_csv_and_parquet_give_the_same_raw_tables(make_warehouse_url, settings: 
     assert len(contents[0]["sessions"]) == 100
 
 
+def test_a_landing_leaves_the_keys_and_indexes_that_migrations_made(
+    warehouse: Warehouse, settings: Settings, tmp_path: Path
+) -> None:
+    def indexes() -> list[str]:
+        with warehouse.connect() as connection:
+            found = connection.execute("select indexdef from pg_indexes where schemaname = 'raw' order by 1").fetchall()
+        return [definition for (definition,) in found]
+
+    before = indexes()
+    assert "CREATE INDEX users_registered_at ON raw.users USING btree (registered_at)" in before
+    land_folder(write_csv(tmp_path / "source", good_source()), settings)
+    assert indexes() == before
+
+
 def test_landing_twice_changes_nothing(warehouse: Warehouse, settings: Settings, tmp_path: Path) -> None:
     source = good_source()
     source["sessions"][3]["started_at"] = "yesterday"

@@ -77,7 +77,7 @@ examples as (
 
         as_of_date
 
-    from {{ ref("training_examples") }}
+    from {{ ref("label_example_return_14d") }}
     where
         event_type is not null
         and as_of_date < {{ as_of_date() }}
