@@ -30,6 +30,7 @@ from local.samples import game_world
 from ml.contracts import StageReport
 from ml.pipelines.decide import rules_of
 from ml.pipelines.decisions import decide
+from ml.pipelines.doubt import error_of_plans
 from ml.pipelines.matrix import UserPredictions, matrix_values, predict_users
 from ml.pipelines.population import read_population
 from ml.pipelines.reading import TrainingRows, read_event_features, read_training_rows
@@ -180,9 +181,10 @@ def compare_plans(
         is_target = (decisions["decision"] == "target").to_numpy()
         return np.where(is_target, pd.Index(truth.event_ids).get_indexer(decisions["event_id"]), NOBODY)
 
-    shipped = positions(decide(matrix, values, population, rules).frame)
+    error_of = error_of_plans(warehouse, matrix, settings)
+    shipped = positions(decide(matrix, values, population, rules, error_of).frame)
     alike = replace(rules, holdout_share=0.0, control_share=0.0, exploration_share=0.0, rule_share=0.0)
-    product = positions(decide(matrix, values, population, alike).frame)
+    product = positions(decide(matrix, values, population, alike, error_of).frame)
     count = int((product != NOBODY).sum()) or len(product) // 10
     past = _past_examples(read_training_rows(warehouse, as_of_date, most=MOST_EXAMPLES))
     features, events = predictions.features, matrix.events

@@ -8,6 +8,7 @@ import pandas as pd
 
 from ml.contracts import ResponseMatrix, StageReport
 from ml.pipelines.decisions import DecisionError, DecisionRules, Decisions, decide
+from ml.pipelines.doubt import error_of_plans
 from ml.pipelines.matrix import matrix_values, response_matrix
 from ml.pipelines.population import read_population
 from ml.pipelines.reasons import explain_users
@@ -39,7 +40,8 @@ def decide_targets(as_of_date: date, settings: Settings) -> StageReport:
             "build the features of this date again, then score."
         )
     population = read_population(warehouse, matrix, settings)
-    decisions = decide(matrix, matrix_values(matrix), population, rules_of(settings))
+    error_of = error_of_plans(warehouse, matrix, settings)
+    decisions = decide(matrix, matrix_values(matrix), population, rules_of(settings), error_of)
     chosen = np.flatnonzero(decisions.frame["decision"].isin(["target", "control"]))
     explanation = np.full(len(matrix.user_ids), None, dtype=object)
     explanation[chosen] = explain_users(

@@ -18,6 +18,7 @@ from ml.pipelines.rules import (
     DecisionError,
     DecisionRules,
     Decisions,
+    PlanError,
     Population,
     expected_costs,
 )
@@ -27,16 +28,26 @@ __all__ = ["Board", "DecisionError", "DecisionRules", "Decisions", "Population",
 
 # A first, randomised plan holds back the share at which a given number of users shows most.
 FIRST_PLAN_CONTROL_SHARE = 0.5
+# The models' choice is taken if it is expected to add at least so many of its standard errors: five in six such plans
+# gain. On worlds whose truth is known this parts those that gain from those that lose: docs/methods/response_models.md.
+ERRORS_A_PLAN_MUST_GAIN = 1.0
 
 
-def decide(matrix: ResponseMatrix, values: np.ndarray, population: Population, rules: DecisionRules) -> Decisions:
+def decide(
+    matrix: ResponseMatrix,
+    values: np.ndarray,
+    population: Population,
+    rules: DecisionRules,
+    error_of: PlanError | None = None,
+) -> Decisions:
     """Give every user of the matrix one decision.
 
     `values` is the expected incremental value of each pair, shape (users, events). Places and expected money are never
     exceeded. Nothing in the choice looks at who is going to be a control, so that controls differ from those invited by
-    chance alone; what matched controls would have cost is not spent.
+    chance alone; what matched controls would have cost is not spent. `error_of` tells the standard error of what the
+    models' choice adds: where it is larger than that, effects are taken for nothing. Without it no choice is doubted.
     """
-    board = Board(matrix, values, population, rules)
+    board = Board(matrix, values, population, rules, error_of)
     if matrix.events.empty:
         board.settle(board.is_open, "no_event", [f"No event is open on {matrix.as_of_date}."] * board.users)
         return board.finished(solve_matching(MatchingProblem(board.values)))
@@ -55,7 +66,12 @@ class Board:
     """The decisions in the making: what is still open, and what has been settled and why."""
 
     def __init__(
-        self, matrix: ResponseMatrix, values: np.ndarray, population: Population, rules: DecisionRules
+        self,
+        matrix: ResponseMatrix,
+        values: np.ndarray,
+        population: Population,
+        rules: DecisionRules,
+        error_of: PlanError | None = None,
     ) -> None:
         needed = {"event_id", "event_type", "title", "reward_cost", "contact_cost", "capacity_left", "evidence"}
         missing = needed - set(matrix.events.columns)
@@ -85,6 +101,9 @@ class Board:
         self.is_stopped = np.array([event in population.stopped for event in self.event_ids], dtype=bool)
         self.allowed = self._allowed_pairs()
         self.first_plan_users = 0
+        self.error_of = error_of
+        # What the models' choice would add and the standard error of that, where it was not taken because of it.
+        self.doubted: tuple[float, float] | None = None
 
     @property
     def is_open(self) -> np.ndarray:
@@ -185,14 +204,36 @@ class Board:
         return f"None of the {len(self.event_ids)} open events is for this user: {', '.join(words)}."
 
     def match(self) -> MatchingPlan:
-        """Choose for those whom the models decide on what adds most value within the money and places left."""
+        """Choose for those whom the models decide on what adds most value within the money and places left.
+
+        A choice that is as likely as not to lose is not taken: the largest values are those of whom least is known.
+        """
+        plan = self._best()
+        chosen = np.flatnonzero(plan.event >= 0)
+        if self.error_of is not None and chosen.size:
+            events = plan.event[chosen]
+            gain = float(self.values[chosen, events].sum())
+            error = self.error_of(chosen, events, self.population.channel[chosen])
+            if gain < ERRORS_A_PLAN_MUST_GAIN * error:
+                self.doubted = gain, error
+                self.values = -self.costs
+                plan = self._best()
+                chosen = np.flatnonzero(plan.event >= 0)
+        self.event[chosen] = plan.event[chosen]
+        self.arm[chosen] = "targeted"
+        self.selection_probability[chosen] = 1.0
+        self.reason[chosen] = [why_this(self, int(user)) for user in chosen]
+        return plan
+
+    def _best(self) -> MatchingPlan:
+        """The choice with the largest value for users who are still open and whom the models decide on."""
         drawn = np.flatnonzero(self.event >= 0)
         drawn = drawn[~self.is_held(drawn, self.event[drawn])]
         costs, events = self.costs[drawn, self.event[drawn]], len(self.event_ids)
         taken = np.bincount(self.event[drawn], minlength=events)
         spent = np.bincount(self.event[drawn], weights=costs, minlength=events)
         minimums = np.maximum(self._limits_of_events("minimum", 0.0) - taken, 0)
-        plan = solve_matching(
+        return solve_matching(
             MatchingProblem(
                 self.values,
                 costs=self.costs,
@@ -204,12 +245,6 @@ class Board:
                 **self._segment_shares(),
             )
         )
-        chosen = np.flatnonzero(plan.event >= 0)
-        self.event[chosen] = plan.event[chosen]
-        self.arm[chosen] = "targeted"
-        self.selection_probability[chosen] = 1.0
-        self.reason[chosen] = [why_this(self, int(user)) for user in chosen]
-        return plan
 
     @property
     def segments(self) -> np.ndarray:

@@ -293,8 +293,9 @@ def read_event_features(warehouse: Warehouse, as_of_date: date, event_type: str,
     for relation, names in catalogue.event_columns.items():
         columns = "".join(f', "{name}"' for name in names)
         frame = warehouse.read_frame(
-            f"select user_id{columns} from features.{relation} where as_of_date = %s and event_type = %s",
-            (as_of_date, event_type),
+            f"select user_id{columns} from features.{relation}"
+            " where as_of_date = %s and event_type = %s and user_id = any(%s)",
+            (as_of_date, event_type, user_ids.tolist()),
         )
         joined = joined.join(frame.set_index("user_id"))
     return joined

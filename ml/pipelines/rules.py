@@ -1,6 +1,6 @@
 """What decisions are made from besides chances and money - rules and rights - and what comes out."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Literal
@@ -12,7 +12,16 @@ from ml.contracts import ResponseMatrix
 from ml.experiments import Split, holdout_salt, period_of, policy_salt
 from ml.matching import MatchingPlan
 
-__all__ = ["CHEAPEST", "MONEY_DIGITS", "DecisionError", "DecisionRules", "Decisions", "EventLimits", "Population"]
+__all__ = [
+    "CHEAPEST",
+    "MONEY_DIGITS",
+    "DecisionError",
+    "DecisionRules",
+    "Decisions",
+    "EventLimits",
+    "PlanError",
+    "Population",
+]
 
 MONEY_DIGITS = 6
 
@@ -20,6 +29,9 @@ MONEY_DIGITS = 6
 CHEAPEST = "cheapest"
 
 Policy = Literal["targeted", "random", "rule"]
+
+# Standard error of the sum of the values of pairs: rows of the matrix, columns of its events, channels, each (pairs,).
+PlanError = Callable[[np.ndarray, np.ndarray, np.ndarray], float]
 
 
 class DecisionError(ValueError):

@@ -62,6 +62,8 @@ def why_nothing(board: Board, users: np.ndarray, plan: MatchingPlan) -> list[str
 def _why_not(board: Board, user: int, event: int, value: float, plan: MatchingPlan) -> str:
     """Why the models invite a user to nothing."""
     title = board.titles[event]
+    if board.doubted is not None:
+        return "The models' plan might as well lose as gain, so effects are taken for nothing: see the plan's notes."
     if value <= 0:
         chances = f"{board.matrix.p_return[user, event]:.1%} return if invited, {_alone(board, user, event):.1%} if not"
         return f"No event adds value: the best, {title}, would change {value:.2f} ({chances})."
@@ -76,6 +78,13 @@ def notes_on(board: Board, plan: MatchingPlan) -> Iterator[str]:
     """What the limits cost, which are out of reach, and what the campaigns will be able to show."""
     for event, why in sorted(board.population.stopped.items()):
         yield f"Nobody is invited to {event} any more: {why}"
+    if board.doubted is not None:
+        gain, error = board.doubted
+        yield (
+            f"The best plan is expected to add {gain:.2f}, but its standard error is {error:.2f}: too little is known "
+            "of those it would invite, so effects are taken for nothing. Users who are invited at random show more; "
+            "raise exploration_share to know it sooner."
+        )
     if not board.is_first_plan:
         yield from describe_prices(plan, board.titles.tolist(), segments=board.segments.tolist())
         yield from _shortfalls(board)

@@ -167,9 +167,7 @@ class OutcomeModel:
             channels: over which each user would be invited, text, (rows,); None for the mix of channels of the past.
         """
         without = self.predict_baseline(features) if without_event is None else without_event
-        towards = event_features
-        if self.affinity is not None and self.uplift_.uses_features:
-            towards = self.affinity.add_to(features, event_features, event_type)
+        towards = self._towards(features, event_features, event_type)
         change = self.uplift_.predict(features, towards, event_type, without, channels)
         start = link(self.kind, without)
 
@@ -184,6 +182,18 @@ class OutcomeModel:
         # Without a shift the chance is taken as it is: there and back over the link would lose its last digits.
         with_event = np.where(change.shift == 0, without, moved(start, change.shift))
         return OutcomePrediction(with_event, without, change.evidence, interval_of)
+
+    def weighed(
+        self,
+        features: pd.DataFrame,
+        event_features: pd.DataFrame,
+        event_type: str,
+        weights: np.ndarray,
+        channels: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Return what `UpliftModel.weighed` says of these users; arguments are as in `predict`."""
+        towards = self._towards(features, event_features, event_type)
+        return self.uplift_.weighed(features, towards, event_type, weights, channels)
 
     def predict_examples(self, examples: Examples) -> np.ndarray:
         """Return the expected outcome of each example given whether it was exposed, float64 of shape (rows,)."""
@@ -214,6 +224,12 @@ class OutcomeModel:
         model.level_ = float(state["level"])
         model.uplift_ = UpliftModel.from_state(state["uplift"])
         return model
+
+    def _towards(self, features: pd.DataFrame, event_features: pd.DataFrame, event_type: str) -> pd.DataFrame:
+        """Features towards a type, with the affinity to it where effects look at features."""
+        if self.affinity is None or not self.uplift_.uses_features:
+            return event_features
+        return self.affinity.add_to(features, event_features, event_type)
 
     def _prepare(self, examples: Examples) -> Examples:
         return examples

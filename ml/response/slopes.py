@@ -56,12 +56,15 @@ class GroupedSlopes:
         covariances: (groups + 1, columns + 1, columns + 1); the last includes the spread of own slopes, as it stands
             for a group never seen.
         evidence: log marginal likelihood beyond that of a model in which every slope is 0.
+        shared: (groups + 1, columns + 1, parts), the errors that groups have in common: the slopes of two groups have
+            the covariance shared[one] @ shared[other].T.
     """
 
     groups: tuple[str, ...]
     means: np.ndarray
     covariances: np.ndarray
     evidence: float
+    shared: np.ndarray
 
     def predict(self, x: np.ndarray | SharedColumns, group: str) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and standard error of (1, x)' slopes for rows (rows, columns) of a group, each (rows,)."""
@@ -96,6 +99,16 @@ class GroupedSlopes:
         of_own = np.einsum("ij,j->i", columns.values, slopes[1:][columns.own])
         return np.asarray(np.einsum("ij,j->i", columns.shared, slopes[1:]) + of_own + slopes[0])
 
+    def error_of_sums(self, sums: Mapping[str, np.ndarray]) -> float:
+        """Return the standard error of sums over groups, each of weights (columns + 1,) times the group's slopes."""
+        common, square = np.zeros(self.shared.shape[2]), 0.0
+        for group, weights in sums.items():
+            position = self._position(group)
+            of_group = weights @ self.shared[position]
+            common += of_group
+            square += float(weights @ self.covariances[position] @ weights - of_group @ of_group)
+        return float(np.sqrt(max(square + float(common @ common), 0.0)))
+
     def _position(self, group: str) -> int:
         return self.groups.index(group) if group in self.groups else len(self.groups)
 
@@ -106,7 +119,10 @@ class GroupedSlopes:
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> "GroupedSlopes":
         """Rebuild from `to_state`."""
-        return cls(tuple(state["groups"]), state["means"], state["covariances"], float(state["evidence"]))
+        means = state["means"]
+        # Versions of before plans were doubted take errors of groups for independent.
+        shared = state["shared"] if "shared" in state else np.zeros((*means.shape, 0))
+        return cls(tuple(state["groups"]), means, state["covariances"], float(state["evidence"]), shared)
 
 
 @functools.cache
@@ -147,6 +163,8 @@ class _Posterior:
     own_squares: np.ndarray
     own_variances: np.ndarray
     evidence: float
+    # What an error of the common slopes leaves in the sum of each group, whose own slopes make up for the rest.
+    rests: np.ndarray
 
 
 def fit_slopes(
@@ -225,11 +243,14 @@ def fit_slopes(
         )
         errors = _solve(information, score, cautious)
     unseen = errors.common_covariance + np.diag(cautious.own)
+    root = np.linalg.cholesky(errors.common_covariance)
+    shared = np.concatenate([errors.rests @ root, root[np.newaxis]])[:, :size]
     return GroupedSlopes(
         names,
         _rounded(np.vstack([posterior.sums, posterior.common])[:, :size]),
         _rounded(np.concatenate([errors.sum_covariances, unseen[np.newaxis]])[:, :size, :size]),
         round(float(posterior.evidence), 6),
+        _rounded(shared),
     )
 
 
@@ -286,15 +307,18 @@ def _solve(information: Sequence[np.ndarray], score: Sequence[np.ndarray], sprea
     common = covariance @ towards
     evidence += 0.5 * float(towards @ common)
     evidence -= 0.5 * np.linalg.slogdet(identity + spreads.common[:, None] * pooled)[1]
-    sums, sum_covariances, squares, variances = [], [], np.zeros(size), np.zeros(size)
+    sums, sum_covariances, rests, squares, variances = [], [], [], np.zeros(size), np.zeros(size)
     for inverse, mix, vector in zip(inverses, mixes, score, strict=True):
         own = inverse @ vector - mix @ common
         rest = identity - mix
         sums.append(common + own)
         sum_covariances.append(inverse + rest @ covariance @ rest.T)
+        rests.append(rest)
         squares += own**2
         variances += np.diag(inverse) + ((mix @ covariance) * mix).sum(axis=1)
-    return _Posterior(common, covariance, np.array(sums), np.array(sum_covariances), squares, variances, evidence)
+    return _Posterior(
+        common, covariance, np.array(sums), np.array(sum_covariances), squares, variances, evidence, np.array(rests)
+    )
 
 
 def _updated(

@@ -165,6 +165,37 @@ class UpliftModel:
             shift = users.slopes.predict_mean(columns, event_type)
         return Shift(np.clip(shift, -_LARGEST_SHIFT, _LARGEST_SHIFT), error_of, evidence)
 
+    def weighed(
+        self,
+        features: pd.DataFrame,
+        event_features: pd.DataFrame,
+        event_type: str,
+        weights: np.ndarray,
+        channels: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Return what the slopes of a type are multiplied by in the sum of weights (rows,) times shifts, (slopes,).
+
+        Arguments are as in `predict`. Sums of parts of the users add up.
+        """
+        if channels is not None and self.channels.factors:
+            weights = weights * self.channels.of(channels)[0]
+        if self.users is None:
+            return np.array([weights.sum()])
+        columns = self.users.summary.to_columns_of(features, event_features).matrix()
+        return np.concatenate([[weights.sum()], weights @ columns])
+
+    def error_of_sums(self, sums: Mapping[str, np.ndarray]) -> float:
+        """Return the standard error of a sum of shifts, for each type what `weighed` says; 0 where there are none.
+
+        What no feature shows differs from user to user, and is next to nothing in a sum over many.
+        """
+        if self.chosen == "none":
+            return 0.0
+        if self.users is not None:
+            return self.users.slopes.error_of_sums(sums)
+        errors = [weights[0] * self.types.get(name, self.pooled).standard_error for name, weights in sums.items()]
+        return float(np.linalg.norm(errors))
+
     def called(self, evidence: str) -> "UpliftModel":
         """Return the model with everything measured called `evidence`."""
 

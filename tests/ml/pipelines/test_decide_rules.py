@@ -242,3 +242,28 @@ def test_a_budget_that_binds_is_spent_on_those_who_bring_most() -> None:
     assert targets.sum() == 20
     assert values[targets.to_numpy(), 0].min() >= np.sort(values[:, 0])[-20]
     assert frame.loc[~targets & (values[:, 0] > 0), "reason"].str.contains("bring").all()
+
+
+def test_a_choice_as_likely_to_lose_as_to_gain_is_not_taken() -> None:
+    matrix, values, population = world(2000, 3, 5)
+    sure = decide(matrix, values, population, RULES)
+    gain = sure.frame.loc[sure.frame["arm"] == "targeted", "expected_incremental_value"].sum()
+    asked = []
+
+    def error_of(users: np.ndarray, events: np.ndarray, channels: np.ndarray) -> float:
+        asked.append((len(users), (channels != "").all()))
+        return error
+
+    error = 0.99 * gain
+    assert decide(matrix, values, population, RULES, error_of).frame.equals(sure.frame)
+    error = 1.01 * gain
+    doubted = decide(matrix, values, population, RULES, error_of)
+    assert asked == [(int((sure.frame["arm"] == "targeted").sum()), True)] * 2
+    # Chance goes on drawing: nobody would ever know more.
+    is_random = sure.frame["arm"] == "random"
+    assert is_random.any()
+    assert (doubted.frame.loc[is_random, "event_id"] == sure.frame.loc[is_random, "event_id"]).all()
+    assert not (doubted.frame["arm"] == "targeted").any()
+    assert f"expected to add {gain:.2f}, but its standard error is {error:.2f}" in doubted.notes[0]
+    left = doubted.frame[(sure.frame["arm"] == "targeted")]
+    assert left["reason"].str.startswith("The models' plan might as well lose as gain").all()

@@ -95,7 +95,8 @@ def test_columns_that_types_share_apart_give_the_same_effect_and_error() -> None
     assert 0 < len(columns.own) < matrix.shape[1]
     draw = np.random.default_rng(5)
     root = draw.normal(size=(2, matrix.shape[1] + 1, matrix.shape[1] + 1))
-    slopes = GroupedSlopes(("a",), draw.normal(size=root.shape[:2]), root @ root.transpose(0, 2, 1), 0.0)
+    means = draw.normal(size=root.shape[:2])
+    slopes = GroupedSlopes(("a",), means, root @ root.transpose(0, 2, 1), 0.0, root[:, :, :0])
     for group, position in (("a", 0), ("never seen", 1)):
         design = np.column_stack([np.ones(ROWS), matrix])
         mean, error = slopes.predict(columns, group)
@@ -143,3 +144,29 @@ def test_slopes_of_a_group_with_few_rows_follow_the_others_and_noise_vanishes() 
     _, known = fitted.predict(x[:50], "many")
     _, unseen = fitted.predict(x[:50], "never seen")
     assert (unseen > known).all()
+
+
+def test_errors_of_a_sum_over_groups_are_shared_as_far_as_their_slopes_are() -> None:
+    draw = np.random.default_rng(17)
+    x = draw.normal(size=(4000, 3))
+    groups = np.array(["a", "b"], dtype=object)[np.arange(4000) % 2]
+    contrast = draw.integers(0, 2, 4000) - 0.5
+    own = np.where(groups == "a", 0.8, -0.4)
+    outcome = (draw.random(4000) < 1 / (1 + np.exp(1.0 - contrast * own * x[:, 0]))).astype(float)
+    weights = np.array([1.0, *x[0]])
+    known = (x, np.full(4000, -1.0), outcome, contrast, groups, [0, 1, 1])
+    apart = fit_slopes(*known)
+    alone = [apart.error_of_sums({name: weights}) for name in ("a", "b")]
+    for name, error in zip(("a", "b"), alone, strict=True):
+        assert error == pytest.approx(float(apart.predict(x[:1], name)[1][0]), rel=1e-6)
+    together = apart.error_of_sums({"a": weights, "b": weights})
+    assert together < 0.8 * sum(alone)
+    assert apart.error_of_sums({"a": weights, "b": -weights}) ** 2 + together**2 == pytest.approx(
+        2 * (alone[0] ** 2 + alone[1] ** 2)
+    )
+    # Of groups that may not differ the errors are one.
+    alike = fit_slopes(*known, has_own_slopes=False)
+    error = alike.error_of_sums({"a": weights})
+    assert alike.error_of_sums({"a": weights, "b": weights}) == pytest.approx(2 * error, rel=1e-4)
+    again = GroupedSlopes.from_state(alike.to_state())
+    assert again.error_of_sums({"a": weights, "b": weights}) == pytest.approx(2 * error, rel=1e-4)
