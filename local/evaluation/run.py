@@ -51,6 +51,7 @@ TUNED_ON = (
     ("slopes", 20_000, 11),
     ("annoyed", 20_000, 1),
     ("annoyed", 20_000, 14),
+    ("annoyed", 20_000, 16),
     ("nothing", 20_000, 1),
     ("thresholds", 20_000, 11),
     ("thresholds", 20_000, 12),

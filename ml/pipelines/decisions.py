@@ -29,7 +29,7 @@ __all__ = ["Board", "DecisionError", "DecisionRules", "Decisions", "Population",
 # A first, randomised plan holds back the share at which a given number of users shows most.
 FIRST_PLAN_CONTROL_SHARE = 0.5
 # The models' choice is taken if it is expected to add at least so many of its standard errors: five in six such plans
-# gain. On worlds whose truth is known this parts those that gain from those that lose: docs/methods/response_models.md.
+# gain. On worlds whose truth is known this parts those that gain from those that lose: docs/methods/response.md.
 ERRORS_A_PLAN_MUST_GAIN = 1.0
 
 
