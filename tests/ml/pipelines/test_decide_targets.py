@@ -80,6 +80,7 @@ def built(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
     with warehouse.transaction() as connection:
         connection.execute(FEATURES)
     monkeypatch.setattr(decide, "response_matrix", lambda *_: matrix())
+    monkeypatch.setattr(decide, "error_of_plans", lambda *_: lambda *_: 0.0)
     monkeypatch.setattr(decide, "explain_users", lambda *given, **_: np.array([f"why {user}" for user in given[3]]))
     return warehouse
 
@@ -137,6 +138,18 @@ def test_the_same_again_is_the_same_to_the_byte(built: Warehouse, settings: Sett
     assert content(built) == first
     decide.decide_targets(AS_OF, replace(settings, seed=1))
     assert content(built) != first
+
+
+def test_a_plan_that_may_as_well_lose_is_told_and_not_taken(
+    built: Warehouse, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decide.decide_targets(AS_OF, settings)
+    assert "targeted" in set(decisions(built)["arm"])
+    monkeypatch.setattr(decide, "error_of_plans", lambda *_: lambda *_: 1e9)
+    report = decide.decide_targets(AS_OF, settings)
+    assert any("its standard error is 1000000000.00" in message for message in report.messages)
+    frame = decisions(built)
+    assert set(frame.loc[frame["event_id"].notna(), "arm"]) == {"random", "rule"}
 
 
 def test_without_evidence_the_first_plan_is_random(

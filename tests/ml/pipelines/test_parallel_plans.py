@@ -66,6 +66,7 @@ def built(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
             "'email', 'treated' from generate_series(0, 99) as n"
         )
     monkeypatch.setattr(decide, "response_matrix", lambda _, day, __: matrix_of(day))
+    monkeypatch.setattr(decide, "error_of_plans", lambda *_: lambda *_: 0.0)
     monkeypatch.setattr(decide, "explain_users", lambda *given, **_: np.array([f"why {user}" for user in given[3]]))
     return warehouse
 
