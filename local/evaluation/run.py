@@ -55,6 +55,7 @@ TUNED_ON = (
     ("nothing", 20_000, 1),
     ("thresholds", 20_000, 11),
     ("thresholds", 20_000, 12),
+    ("thresholds", 20_000, 15),
     ("payment", 20_000, 11),
     ("payment", 50_000, 11),
     ("thresholds", 200_000, 13),

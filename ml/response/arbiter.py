@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import norm
 
 from ml.response.learned_effects import CHALLENGERS
 from ml.response.metrics import uplift_metrics
@@ -13,6 +14,8 @@ from ml.response.summary import FeatureSummary
 from ml.response.user_effects import fit_challenger, fit_effect_slopes, predict_groups, shift_of, typed
 
 _COMPARED_ROWS = 40_000
+# Chance that a challenger takes over where all are as good as the champion.
+_LEVEL = 0.05
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Arbiter:
         if not judged.any():
             return None, {}
         losses = {name: _loss(self.compared, shifts["types"], shifts[name])[judged] for name in names}
-        comparison = _beaten_by_more_than_noise(champion, losses, examples.user_ids[judged])
+        comparison = beaten_by_more_than_noise(champion, losses, examples.user_ids[judged])
         if not examples.is_randomised[judged].all():
             return comparison, {}
         alone = self.compared.expected
@@ -91,14 +94,25 @@ class Arbiter:
             shifts[kind][others] = shift_of(self.compared.expected[others], difference)
 
 
-def _beaten_by_more_than_noise(champion: str, losses: Mapping[str, np.ndarray], user_ids: np.ndarray) -> Comparison:
-    """Keep the champion unless another of the candidates that tell users apart is better by more than one error."""
+def beaten_by_more_than_noise(champion: str, losses: Mapping[str, np.ndarray], user_ids: np.ndarray) -> Comparison:
+    """Keep the champion unless a challenger is better beyond noise.
+
+    Of several challengers that are as good as the champion one is always better by chance. All together take over in at
+    most one case of twenty then (Bonferroni): of eight, one must be better by 2.5 standard errors.
+
+    Args:
+        champion: name of the candidate in charge.
+        losses: loss per row of each candidate, (rows,).
+        user_ids: who a row belongs to; rows of a user count as one draw.
+    """
+    challengers = [name for name in losses if name in CHALLENGERS]
+    needed = float(norm.isf(_LEVEL / max(1, len(challengers))))
     ones = np.ones(len(user_ids))
     means = {name: float(loss.mean()) for name, loss in losses.items()}
     differences, errors = {}, {}
     for name, loss in losses.items():
         differences[name], errors[name] = clustered_mean(loss - losses[champion], user_ids, ones)
-    better = [name for name in losses if name in CHALLENGERS and differences[name] < -errors[name]]
+    better = [name for name in challengers if differences[name] < -needed * errors[name]]
     return Comparison(min(better, key=lambda name: means[name], default=champion), means, differences, errors)
 
 
