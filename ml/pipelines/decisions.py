@@ -206,7 +206,7 @@ class Board:
     def match(self) -> MatchingPlan:
         """Choose for those whom the models decide on what adds most value within the money and places left.
 
-        A choice that is as likely as not to lose is not taken: the largest values are those of whom least is known.
+        A choice that adds less than its standard error is not taken: the largest values are those least is known of.
         """
         plan = self._best()
         chosen = np.flatnonzero(plan.event >= 0)

@@ -63,7 +63,7 @@ def _why_not(board: Board, user: int, event: int, value: float, plan: MatchingPl
     """Why the models invite a user to nothing."""
     title = board.titles[event]
     if board.doubted is not None:
-        return "The models' plan might as well lose as gain, so effects are taken for nothing: see the plan's notes."
+        return "The models' plan is too unsure to be taken, so effects count for nothing here: see the plan's notes."
     if value <= 0:
         chances = f"{board.matrix.p_return[user, event]:.1%} return if invited, {_alone(board, user, event):.1%} if not"
         return f"No event adds value: the best, {title}, would change {value:.2f} ({chances})."

@@ -244,7 +244,7 @@ def test_a_budget_that_binds_is_spent_on_those_who_bring_most() -> None:
     assert frame.loc[~targets & (values[:, 0] > 0), "reason"].str.contains("bring").all()
 
 
-def test_a_choice_as_likely_to_lose_as_to_gain_is_not_taken() -> None:
+def test_a_choice_that_adds_less_than_its_error_is_not_taken() -> None:
     matrix, values, population = world(2000, 3, 5)
     sure = decide(matrix, values, population, RULES)
     gain = sure.frame.loc[sure.frame["arm"] == "targeted", "expected_incremental_value"].sum()
@@ -266,4 +266,4 @@ def test_a_choice_as_likely_to_lose_as_to_gain_is_not_taken() -> None:
     assert not (doubted.frame["arm"] == "targeted").any()
     assert f"expected to add {gain:.2f}, but its standard error is {error:.2f}" in doubted.notes[0]
     left = doubted.frame[(sure.frame["arm"] == "targeted")]
-    assert left["reason"].str.startswith("The models' plan might as well lose as gain").all()
+    assert left["reason"].str.startswith("The models' plan is too unsure to be taken").all()

@@ -140,7 +140,7 @@ def test_the_same_again_is_the_same_to_the_byte(built: Warehouse, settings: Sett
     assert content(built) != first
 
 
-def test_a_plan_that_may_as_well_lose_is_told_and_not_taken(
+def test_a_plan_that_is_too_unsure_is_told_and_not_taken(
     built: Warehouse, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decide.decide_targets(AS_OF, settings)
