@@ -19,8 +19,8 @@
 {%- endmacro %}
 
 
-{#- Of whom days were within a window at the run before and no longer are, and what these days had added to the sums. -#}
-{% macro sums_of_leaving_days(run_before) -%}
+{#- Of whom in a half days were within a window at the run before and are not now, and what these had added to the sums. -#}
+{% macro sums_of_leaving_days(run_before, half) -%}
     select
         user_id,
 
@@ -31,16 +31,40 @@
 
     from {{ ref("fct_user_day_measures") }}
     where
-        -- Over 180 days nothing but money is counted.
-        (payments_count > 0 and {{ is_leaving(180, run_before) }})
-        {%- for days in var("feature_windows") %}
-        or ({{ is_leaving(days, run_before) }})
-        {%- endfor %}
+        {{ is_of_half(half) }}
+        and (
+            -- Over 180 days nothing but money is counted.
+            (payments_count > 0 and {{ is_leaving(180, run_before) }})
+            {%- for days in var("feature_windows") %}
+            or ({{ is_leaving(days, run_before) }})
+            {%- endfor %}
+        )
     group by user_id
 {%- endmacro %}
 
 
-{#- What a version says once days have left its windows, in the order of user_sums_versions. -#}
+{#-
+    A user's version that held at the run before, looked up one by one, the newest first: to find them all at once every
+    version that ever held would be read.
+-#}
+{% macro version_at_run_before(users, run_before) -%}
+    lateral (
+        select
+            versions.*,
+
+            versions.ctid as place
+
+        from {{ this }} as versions
+        where
+            versions.user_id = {{ users }}.user_id
+            and {{ holds_at("versions", run_before["as_of_date"]) }}
+        order by versions.valid_from_date desc
+        limit 1
+    )
+{%- endmacro %}
+
+
+{#- What a version says once days have left its windows, in the order of the columns of user_sums_of_half. -#}
 {% macro version_less_leaving_days(known, leaving_days) -%}
     {{ known }}.user_id,
     {{ known }}.last_device_type,
@@ -103,10 +127,10 @@
 
 
 {#-
-    Before the newest run computes those who did something: all others whose days leave a window get their next version.
-    They are five of six, and each is looked up once and written twice, without being put aside and compared.
+    Before the newest run computes those of a half who did something: all others whose days leave a window get their next
+    version. They are five of six, and each is looked up once and written twice, without being put aside and compared.
 -#}
-{% macro carry_over_whom_days_leave() -%}
+{% macro carry_over_whom_days_leave(half) -%}
     {%- set run_before = run_before_this() -%}
     {%- if run_before and is_newest_run() -%}
     {%- set names = adapter.get_columns_in_relation(this) | map(attribute="name") | join(", ") -%}
@@ -119,18 +143,9 @@
 
         known.place
 
-    from ({{ sums_of_leaving_days(run_before) }}) as leaving_days
-    -- Looked up one by one, the newest first: to find them all at once every version that ever held would be read.
+    from ({{ sums_of_leaving_days(run_before, half) }}) as leaving_days
     cross join
-        lateral (
-            select versions.ctid as place
-            from {{ this }} as versions
-            where
-                versions.user_id = leaving_days.user_id
-                and {{ holds_at("versions", run_before["as_of_date"]) }}
-            order by versions.valid_from_date desc
-            limit 1
-        ) as known
+        {{ version_at_run_before("leaving_days", run_before) }} as known
     where {{ is_all_that_changed("leaving_days") }}
     -- One after the other, so that they find their pages in memory.
     order by leaving_days.user_id;

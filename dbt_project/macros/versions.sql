@@ -199,13 +199,6 @@
 {%- endmacro %}
 
 
-{#- The dates a table of versions may be read for. -#}
-{% macro dates_of(versions) -%}
-    select * from {{ ref("int_built_dates") }}
-    where relation_name = '{{ versions }}'
-{%- endmacro %}
-
-
 {#- Of a date that was built for training examples only, rows of those examples are due. -#}
 {% macro is_due(dates, users) -%}
     (

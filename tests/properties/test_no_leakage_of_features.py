@@ -124,11 +124,15 @@ def test_one_inclusive_window_is_seen(one_warehouse_url: str, tmp_path: Path) ->
     """The test above is worth something only if it goes red: here two comparisons are made inclusive."""
     project = tmp_path / "dbt_project"
     shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns("target", "logs"))
-    for model, right, wrong in (
-        ("versions/user_sums_versions.sql", "activity_date < due.as_of_date", "activity_date <= due.as_of_date"),
-        ("decisions/eligible_user_channels.sql", "decided_at < {{ as_of_at() }}", "decided_at <= {{ as_of_at() }}"),
+    for file, right, wrong in (
+        ("macros/user_sums.sql", "activity_date < due.as_of_date", "activity_date <= due.as_of_date"),
+        (
+            "models/features/decisions/eligible_user_channels.sql",
+            "decided_at < {{ as_of_at() }}",
+            "decided_at <= {{ as_of_at() }}",
+        ),
     ):
-        sql = project / "models" / "features" / model
+        sql = project / file
         text = sql.read_text()
         assert right in text
         sql.write_text(text.replace(right, wrong))

@@ -2,13 +2,24 @@ with
 
 versions as (
 
-    select * from {{ ref("user_sums_versions") }}
+    select * from {{ ref("user_sums_versions_1_of_2") }}
+    union all
+    select * from {{ ref("user_sums_versions_2_of_2") }}
 
 ),
 
 dates as (
 
-    {{ dates_of("user_sums_versions") }}
+    -- A date that both halves were built for, so that nobody sees one of them alone.
+    select
+        halves.as_of_date,
+
+        bool_and(halves.is_for_everybody) as is_for_everybody
+
+    from {{ ref("int_built_dates") }} as halves
+    where halves.relation_name in ('user_sums_versions_1_of_2', 'user_sums_versions_2_of_2')
+    group by halves.as_of_date
+    having count(*) = 2
 
 ),
 

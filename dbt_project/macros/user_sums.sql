@@ -1,16 +1,39 @@
-{{ config(pre_hook="{{ carry_over_whom_days_leave() }}") }}
+{#-
+    What user_sums_versions_1_of_2 and user_sums_versions_2_of_2 are made of. Postgres runs a `lateral` that counts on one
+    core only: each half of the users is a model of its own, and dbt makes both at a time.
+-#}
+
+{#- Which half of the users a user is of, as a condition: by the sign of a hash, and so for good. -#}
+{% macro is_of_half(half, user_id="user_id") -%}
+    {{ adapter.dispatch("is_of_half", "rekindle")(half, user_id) }}
+{%- endmacro %}
+
+{% macro default__is_of_half(half, user_id) -%}
+    hash({{ user_id }}) % 2 = {{ half - 1 }}
+{%- endmacro %}
+
+{% macro postgres__is_of_half(half, user_id) -%}
+    hashtext({{ user_id }}) {{ "<" if half == 1 else ">=" }} 0
+{%- endmacro %}
+
+
+{#- The versions a run computes for a half of the users; where that is enough, whom days leave was carried over before. -#}
+{% macro user_sums_of_half(half) -%}
 {%- set run_before = run_before_this() %}
 {%- if run_before %}
 {#- Who did something that is new or came late, and who was not known at the run before. -#}
 {%- call keep_changed_users() %}
 select user_id
 from {{ ref("fct_user_days") }}
-where {{ is_changed_day(run_before) }}
+where
+    {{ is_changed_day(run_before) }}
+    and {{ is_of_half(half) }}
 union distinct
 select users.user_id
 from {{ ref("dim_users") }} as users
 where
-    ({{ has_landed_since("users.landing_id") }} or users.registered_date >= {{ run_before["as_of_date"] }})
+    ({{ has_landed_after(run_before, "users.landing_id") }} or users.registered_date >= {{ run_before["as_of_date"] }})
+    and {{ is_of_half(half, "users.user_id") }}
     and not exists (
         select 1
         from {{ this }} as known
@@ -29,7 +52,7 @@ with
 
 leaving_days as (
 
-    {{ sums_of_leaving_days(run_before) }}
+    {{ sums_of_leaving_days(run_before, half) }}
 
 ),
 
@@ -39,17 +62,8 @@ left_versions as (
     select
         {{ version_less_leaving_days("known", "leaving_days") }}
     from leaving_days
-    -- Looked up one by one, the newest first: to find them all at once every version that ever held would be read.
     cross join
-        lateral (
-            select *
-            from {{ this }} as versions
-            where
-                versions.user_id = leaving_days.user_id
-                and {{ holds_at("versions", run_before["as_of_date"]) }}
-            order by versions.valid_from_date desc
-            limit 1
-        ) as known
+        {{ version_at_run_before("leaving_days", run_before) }} as known
     where {{ is_all_that_changed("leaving_days") }}
 
 ),
@@ -57,7 +71,10 @@ left_versions as (
 
 due as (
 
-    {{ due_user_dates(run_before) }}
+    select * from (
+        {{ due_user_dates(run_before) }}
+    ) as all_due
+    where {{ is_of_half(half) }}
 
 ),
 
@@ -261,7 +278,7 @@ computed as (
                 user_devices.user_id = due.user_id
                 and user_devices.first_used_date < due.as_of_date
         ) as devices
-    -- At most one day each. `min`, not `limit`, with which Postgres uses one core only.
+    -- At most one day each.
     cross join
         lateral (
             select
@@ -289,16 +306,11 @@ computed as (
                 and last_paying_days.activity_date = greatest(open_days.last_payment_date, earlier.last_payment_date)
         ) as last_paying_day
 
-),
-
-user_sums_versions as (
-
-    select * from computed
-    {%- if takes_off_leaving_days %}
-    union all
-    select * from left_versions
-    {%- endif %}
-
 )
 
-select * from user_sums_versions
+select * from computed
+{%- if takes_off_leaving_days %}
+union all
+select * from left_versions
+{%- endif %}
+{%- endmacro %}
