@@ -17,6 +17,7 @@ from warehouse.door import Warehouse
 from warehouse.settings import Settings
 
 __all__ = [
+    "ACTIVITY",
     "activity_rows",
     "chances_of_being_alive",
     "comparison_sentence",
@@ -29,7 +30,8 @@ _TABLE = "predictions.user_activity"
 # What features.feat_user_behaviour says of activity, without looking up the user.
 _SOURCE = "features.user_sums_as_of_dates"
 _USERS_AT_A_TIME = 65_536
-_ACTIVITY = ("active_days_count_life", "days_since_first_activity", "days_since_last_activity")
+#: Features of users that say when they were active.
+ACTIVITY = ("active_days_count_life", "days_since_first_activity", "days_since_last_activity")
 
 
 def read_activity(warehouse: Warehouse, as_of_date: date) -> pd.DataFrame:
@@ -40,7 +42,7 @@ def read_activity(warehouse: Warehouse, as_of_date: date) -> pd.DataFrame:
     """
     require_features(warehouse, as_of_date)
     return warehouse.read_frame(
-        f"select user_id, {', '.join(_ACTIVITY)}, is_inactive from {_SOURCE}"
+        f"select user_id, {', '.join(ACTIVITY)}, is_inactive from {_SOURCE}"
         ' where as_of_date = %s order by user_id collate "C"',
         (as_of_date,),
     )
@@ -58,7 +60,7 @@ def read_activity_in_parts(warehouse: Warehouse, as_of_date: date) -> Iterator[t
         PipelineError: there are no features for the date.
     """
     require_features(warehouse, as_of_date)
-    names = [*_ACTIVITY, "is_inactive"]
+    names = [*ACTIVITY, "is_inactive"]
     with closing(warehouse.connect()) as connection:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         connection.read_only = True
@@ -69,7 +71,7 @@ def read_activity_in_parts(warehouse: Warehouse, as_of_date: date) -> Iterator[t
                 connection,
                 f"from {_SOURCE} where as_of_date = %(as_of_date)s and user_id >= %(first)s{end}",
                 {"as_of_date": as_of_date, "first": first, "next": following},
-                numbers=[*_ACTIVITY, "cast(is_inactive as integer)"],
+                numbers=[*ACTIVITY, "cast(is_inactive as integer)"],
                 texts=["user_id"],
             )
             yield block.texts["user_id"], pd.DataFrame(block.numbers, columns=names)
@@ -100,7 +102,7 @@ def activity_rows(users: pd.DataFrame, model: ActivityModel, settings: Settings)
 
 def chances_of_being_alive(features: pd.DataFrame, model: ActivityModel) -> np.ndarray:
     """Return P(alive) of users from their features, shape (users,); NaN for who was never active."""
-    if not set(_ACTIVITY) <= set(features.columns):
+    if not set(ACTIVITY) <= set(features.columns):
         return np.full(len(features), np.nan)
     return model.describe(*_days(features))["p_alive"].to_numpy()
 
@@ -152,4 +154,4 @@ def comparison_sentence(comparison: pd.DataFrame, settings: Settings) -> str:
 
 
 def _days(users: pd.DataFrame) -> tuple[np.ndarray, ...]:
-    return tuple(users[name].to_numpy(dtype=np.float64, na_value=np.nan) for name in _ACTIVITY)
+    return tuple(users[name].to_numpy(dtype=np.float64, na_value=np.nan) for name in ACTIVITY)

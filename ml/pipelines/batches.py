@@ -1,6 +1,6 @@
 """Reads users of a date in batches of bounded size, the next ones while the last is worked on, and writes behind it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -35,11 +35,12 @@ def read_user_batches(
     rows: int = ROWS_PER_BATCH,
     relation: str = "features.feat_user_behaviour",
     channels: Sequence[str] = (),
+    names: Collection[str] | None = None,
 ) -> Iterator[UserBatch]:
     """Read every inactive user of a date, at most `rows` at a time, in the warehouse's order of user_id.
 
     Whose column is_inactive counts is said by `relation`; see `Settings.activity_relation`. `channels` are those that
-    are told apart, best first.
+    are told apart, best first. `names` are those of the features that are read, whatever they belong to; None = all.
 
     All batches are of one snapshot. Users are asked for in ranges of user_id, which the indexes of the feature tables
     serve: memory is bounded whatever the number of users. Where nobody is inactive there is one empty batch.
@@ -49,7 +50,8 @@ def read_user_batches(
     """
     require_features(warehouse, as_of_date)
     asked = event_types if with_event_features else ()
-    features = FeatureReader(FeatureCatalogue.read(warehouse), as_of_date, asked, channels)
+    catalogue = FeatureCatalogue.read(warehouse)
+    features = FeatureReader(catalogue if names is None else catalogue.only(names), as_of_date, asked, channels)
     with closing(warehouse.connect()) as connection, closing(warehouse.connect()) as beside:
         _share_snapshot(connection, beside)
         read_in_bulk(connection)

@@ -9,8 +9,8 @@ YAML, no Python. Two things make reading cheap, and change nothing of what is re
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from warehouse.door import Warehouse
 
@@ -93,6 +93,15 @@ class FeatureCatalogue:
         shown_of = {name: source for name in relations if (source := _shown_of(definitions[name]))}
         known = {name: other for name in relations if (other := name.replace("feat_", "known_", 1)) in definitions}
         return cls(user_columns, event_columns, kinds, shown_of, known)
+
+    def only(self, names: Collection[str]) -> "FeatureCatalogue":
+        """Return the catalogue with the features of these names alone, and the relations that have any of them."""
+
+        def some_of(relations: Mapping[str, list[str]]) -> dict[str, list[str]]:
+            kept = {relation: [name for name in columns if name in names] for relation, columns in relations.items()}
+            return {relation: columns for relation, columns in kept.items() if columns}
+
+        return replace(self, user_columns=some_of(self.user_columns), event_columns=some_of(self.event_columns))
 
     @property
     def user_names(self) -> list[str]:

@@ -8,8 +8,10 @@ import pandas as pd
 from ml.value import SocialInfluence, friend_sums
 from warehouse.door import Warehouse
 
-__all__ = ["influence_of_users", "learn_influence", "read_friend_sums"]
+__all__ = ["FRIENDS", "influence_of_users", "learn_influence", "read_friend_sums"]
 
+#: Features of users that `influence_of_users` looks at.
+FRIENDS = ("friends_count", "active_friends_count")
 _SUMS = ("seen", "returned", "expected")
 
 
@@ -54,10 +56,8 @@ def influence_of_users(influence: SocialInfluence, features: pd.DataFrame, sums:
         features: of the users, index user_id; without friends_count and active_friends_count nobody has friends.
         sums: of `read_friend_sums`; users that are not in it are credited with what is usual.
     """
-    if not {"friends_count", "active_friends_count"} <= set(features.columns):
+    if not set(FRIENDS) <= set(features.columns):
         return np.zeros(len(features))
-    friends, active = (
-        features[name].to_numpy(dtype=np.float64, na_value=0.0) for name in ("friends_count", "active_friends_count")
-    )
+    friends, active = (features[name].to_numpy(dtype=np.float64, na_value=0.0) for name in FRIENDS)
     own = sums.reindex(features.index)
     return influence.value(np.maximum(friends - active, 0.0), *(own[name].to_numpy(dtype=float) for name in _SUMS))

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 
 from ml.contracts import ResponseMatrix
-from ml.pipelines.activity import chances_of_being_alive
+from ml.pipelines.activity import ACTIVITY, chances_of_being_alive
 from ml.pipelines.batches import ROWS_PER_BATCH, UserBatch, read_user_batches
 from ml.pipelines.channels import rank_channels
 from ml.pipelines.fallback import trusted_model
-from ml.pipelines.friends import influence_of_users, read_friend_sums
+from ml.pipelines.friends import FRIENDS, influence_of_users, read_friend_sums
 from ml.pipelines.model import ScoringModel
-from ml.pipelines.reading import purchase_columns, read_open_events
+from ml.pipelines.reading import PURCHASES, purchase_columns, read_open_events
 from ml.response import WORTH, OutcomePrediction
 from ml.value import ValueWeights, expected_incremental_value, value_of_a_return
 from warehouse.door import Warehouse
@@ -46,7 +46,7 @@ class UserPredictions:
     """What the champion says about inactive users of a date, all or a batch of them.
 
     Attributes:
-        features: the users' features, index user_id.
+        features: the users' features that were read, index user_id.
         matrix: chances and money with every open event, float32.
         segments: segment name per user, object of shape (users,).
         p_alive: chance that the user has not left for good; NaN where the user was never active.
@@ -116,10 +116,18 @@ class Prediction:
             rank_channels(warehouse, as_of_date, factors) if factors else (),
         )
 
-    def batches(self, rows: int = ROWS_PER_BATCH, *, intervals: int = 0) -> Iterator[UserPredictions]:
+    @property
+    def feature_names(self) -> frozenset[str]:
+        """Names of the features that `predict_batch` looks at; some are worked out and not found in the warehouse."""
+        return self.model.feature_names.union(PURCHASES.values(), FRIENDS, ACTIVITY)
+
+    def batches(
+        self, rows: int = ROWS_PER_BATCH, *, intervals: int = 0, with_every_feature: bool = False
+    ) -> Iterator[UserPredictions]:
         """Predict every inactive user, at most `rows` in memory at a time; at least one batch, which may be empty.
 
-        Of so many of a user's best events as `intervals` says the uplift has its interval, of the others NaN.
+        Of so many of a user's best events as `intervals` says the uplift has its interval, of the others NaN. Features
+        that nothing here looks at are not read, unless `with_every_feature`.
 
         Raises:
             PipelineError: there are no features for the date.
@@ -133,6 +141,7 @@ class Prediction:
             rows=rows,
             relation=self.activity_relation,
             channels=self.channels,
+            names=None if with_every_feature else self.feature_names,
         ):
             yield predict_batch(self, batch, intervals=intervals)
 
@@ -243,7 +252,7 @@ def response_matrix(
 def predict_users(warehouse: Warehouse, as_of_date: date, settings: Settings) -> UserPredictions:
     """Return everything that is said of all inactive users, with their features: for worlds that fit into memory."""
     prediction = Prediction.of(warehouse, as_of_date, settings)
-    parts = list(prediction.batches(intervals=len(prediction.events)))
+    parts = list(prediction.batches(intervals=len(prediction.events), with_every_feature=True))
     matrix = _joined([part.matrix for part in parts])
     together = pd.concat([part.features for part in parts])
     order = together.index.get_indexer(pd.Index(matrix.user_ids))

@@ -42,6 +42,12 @@ class ScoringModel:
         """Whether any part looks at the features of a user towards a type of event."""
         return any(part.uplift_.uses_features for part in (self.returns, self.conversions, self.revenues))
 
+    @property
+    def feature_names(self) -> frozenset[str]:
+        """Names of the features that responses and segments look at; some are worked out, not found."""
+        segments = frozenset() if self.segmenter is None else self.segmenter.feature_names
+        return segments.union(*(part.feature_names for part in (self.returns, self.conversions, self.revenues)))
+
     def refreshed(self, newer: "ScoringModel", own_date: date, money: MoneyBySegment) -> "ScoringModel":
         """The same models of responses, beside the newer lifetime values, rhythms and segments.
 

@@ -14,6 +14,7 @@ from ml.response import Examples
 from warehouse.door import Warehouse
 
 __all__ = [
+    "PURCHASES",
     "FeatureCatalogue",
     "PipelineError",
     "TrainingRows",
@@ -28,6 +29,13 @@ __all__ = [
     "user_ranges",
 ]
 
+#: Features of users that the value models are asked with, by symbol.
+PURCHASES = {
+    "x": "repeat_purchase_days_count",
+    "t_x": "purchase_recency_days",
+    "T": "purchase_age_days",
+    "z": "repeat_purchase_mean_amount",
+}
 # Of moments read in part so many are kept for those that chance did not decide, as long as there are any: tests show
 # whether there is an effect, and the others who is moved more (docs/adr/0009-picked-rows-teach-slopes.md).
 _SHARE_OF_OTHERS = 0.25
@@ -277,13 +285,7 @@ def read_purchases(warehouse: Warehouse, as_of_date: date) -> pd.DataFrame:
 
 def purchase_columns(users: pd.DataFrame) -> dict[str, np.ndarray]:
     """Return x, t_x, T and z of the value models from the money features, each of shape (users,)."""
-    names = {
-        "x": "repeat_purchase_days_count",
-        "t_x": "purchase_recency_days",
-        "T": "purchase_age_days",
-        "z": "repeat_purchase_mean_amount",
-    }
-    return {symbol: users[name].to_numpy(dtype=np.float64, na_value=np.nan) for symbol, name in names.items()}
+    return {symbol: users[name].to_numpy(dtype=np.float64, na_value=np.nan) for symbol, name in PURCHASES.items()}
 
 
 def read_event_features(warehouse: Warehouse, as_of_date: date, event_type: str, user_ids: pd.Index) -> pd.DataFrame:

@@ -29,17 +29,29 @@ class SegmentMeans(Learner):
     Args:
         kind: kind of the outcome.
         segments_of: names the segment of each row of a frame of features.
+        feature_names: names of the features that it looks at.
     """
 
     complexity: ClassVar[int] = 1
 
-    def __init__(self, kind: Kind, segments_of: Callable[[pd.DataFrame], np.ndarray]) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        segments_of: Callable[[pd.DataFrame], np.ndarray],
+        feature_names: frozenset[str] = frozenset(),
+    ) -> None:
         super().__init__(kind)
         self.segments_of = segments_of
+        self._feature_names = feature_names
+
+    @property
+    def feature_names(self) -> frozenset[str]:
+        """Names of the features by which segments are told."""
+        return self._feature_names
 
     def fresh(self) -> "SegmentMeans":
         """Return a learner of the same segments that has learned nothing."""
-        return SegmentMeans(self.kind, self.segments_of)
+        return SegmentMeans(self.kind, self.segments_of, self._feature_names)
 
     def fit(self, frame: pd.DataFrame, outcome: np.ndarray, weight: np.ndarray | None = None) -> Self:
         """Learn from features (rows, features), outcomes (rows,) and optional weights (rows,) > 0."""
@@ -86,7 +98,7 @@ def with_segment_means(
     )
 
     def learner_of(kind: type[OutcomeModel]) -> SegmentMeans:
-        return SegmentMeans(kind.kind, segments_of)
+        return SegmentMeans(kind.kind, segments_of, segmenter.feature_names)
 
     seeds: dict[str, Any] = {"thread_count": thread_count, "random_state": random_state}
     return replace(

@@ -67,6 +67,11 @@ class AffinityModel:
         """Whether there were enough answers to learn from."""
         return self.slopes_ is not None
 
+    @property
+    def feature_names(self) -> frozenset[str]:
+        """Names of the features that `predict` looks at, of users and towards types."""
+        return frozenset() if self.slopes_ is None else frozenset(self.summary_.encoder_.names_)
+
     def predict(self, features: pd.DataFrame, event_features: pd.DataFrame, event_type: str) -> np.ndarray:
         """Return the affinity of users to a type, (rows,); 0 for all where nothing is known."""
         if self.slopes_ is None:

@@ -71,6 +71,11 @@ class Learner:
         """Return the expected outcome, float64 of shape (rows,)."""
         return np.full(len(frame), self.constant_)
 
+    @property
+    def feature_names(self) -> frozenset[str]:
+        """Names of the features that `predict` looks at."""
+        return frozenset()
+
     def _scaled(self, outcome: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
         """Weights with mean 1; those of a difference are kept: they say how much a row knows, against a penalty."""
         if weight is None:
@@ -107,6 +112,11 @@ class FeatureLearner(Learner):
         if self.is_constant_ or len(frame) == 0:
             return super().predict(frame)
         return bounded(self.kind, self._predict_features(frame))
+
+    @property
+    def feature_names(self) -> frozenset[str]:
+        """Names of the features that `predict` looks at."""
+        return frozenset() if self.is_constant_ else frozenset(self.encoder_.names_)
 
     def to_state(self) -> dict[str, Any]:
         """Return everything learned as arrays, JSON values and model bytes."""

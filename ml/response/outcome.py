@@ -195,6 +195,14 @@ class OutcomeModel:
         towards = self._towards(features, event_features, event_type)
         return self.uplift_.weighed(features, towards, event_type, weights, channels)
 
+    @property
+    def feature_names(self) -> frozenset[str]:
+        """Names of the features that predictions look at, of users and towards types, found or worked out."""
+        names = self.baseline_.learner.feature_names | self.uplift_.feature_names
+        if self.affinity is None or not self.uplift_.uses_features:
+            return names
+        return names | self.affinity.feature_names
+
     def predict_examples(self, examples: Examples) -> np.ndarray:
         """Return the expected outcome of each example given whether it was exposed, float64 of shape (rows,)."""
         expected = self.predict_baseline(examples.features)

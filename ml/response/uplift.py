@@ -108,6 +108,11 @@ class UpliftModel:
         """Whether predictions look at features at all."""
         return self.users is not None
 
+    @property
+    def feature_names(self) -> frozenset[str]:
+        """Names of the features that predictions look at, of users and towards types, found or worked out."""
+        return frozenset() if self.users is None else frozenset(self.users.summary.encoder_.names_)
+
     def predict(
         self,
         features: pd.DataFrame,

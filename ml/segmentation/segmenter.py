@@ -116,6 +116,11 @@ class UserSegmenter:
         self.profiles_ = self.describe(sample, np.asarray(self.names_, dtype=object)[clusters])
         return self
 
+    @property
+    def feature_names(self) -> frozenset[str]:
+        """Names of the features that segments, their profiles and their pictures are made of."""
+        return frozenset([*self._scaler.columns_, *self._scaler.gap_columns_, *self.main_features_])
+
     def predict(self, frame: pd.DataFrame) -> np.ndarray:
         """Segment name of each user, shape (users,), dtype object.
 

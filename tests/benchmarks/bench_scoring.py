@@ -24,6 +24,7 @@ from local.chain import run_chain
 from local.postgres import EmbeddedPostgres
 from local.samples import game_world
 from ml.pipelines.batches import read_user_batches
+from ml.pipelines.catalogue import FeatureCatalogue
 from ml.pipelines.matrix import Prediction, matrix_values, predict_batch
 from ml.pipelines.score import Segments, response_scores, score_users, user_scores
 from ml.response import reasons_in_words
@@ -140,6 +141,7 @@ def measure(settings: Settings, server: EmbeddedPostgres) -> None:
         sorted(set(prediction.events["event_type"])),
         with_event_features=prediction.model.uses_event_features,
         relation=settings.activity_relation,
+        names=prediction.feature_names,
     ):
         started = time.thread_time()
         predicted = predict_batch(prediction, batch, intervals=3)
@@ -165,7 +167,10 @@ def measure(settings: Settings, server: EmbeddedPostgres) -> None:
         seconds["segments, best events, rows to write"] += rows - done
         in_parts += time.thread_time() - started
     reading = time.process_time() - begun_parts - in_parts
-    print(f"{report.details['users']:,} users x {events} events, {len(batch.features.columns)} features")
+    print(
+        f"{report.details['users']:,} users x {events} events, "
+        f"{len(FeatureCatalogue.read(warehouse).user_names)} features, of which {len(batch.features.columns)} are read"
+    )
     print(f"score_users, Postgres to Postgres {whole:8.1f} s   peak {memory:.2f} GB")
     print(f"processor seconds: ours {cpu:.1f}, of Postgres {of_server:.1f}; of ours, each alone:")
     for part, spent in {"reading": reading, **seconds}.items():
