@@ -18,6 +18,7 @@ from warehouse.settings import Settings
 
 __all__ = [
     "ACTIVITY",
+    "ACTIVITY_TABLE",
     "activity_rows",
     "chances_of_being_alive",
     "comparison_sentence",
@@ -26,7 +27,8 @@ __all__ = [
     "write_user_activity",
 ]
 
-_TABLE = "predictions.user_activity"
+#: Where `write_user_activity` writes.
+ACTIVITY_TABLE = "predictions.user_activity"
 # What features.feat_user_behaviour says of activity, without looking up the user.
 _SOURCE = "features.user_sums_as_of_dates"
 _USERS_AT_A_TIME = 65_536
@@ -119,7 +121,7 @@ def write_user_activity(
     key = {"as_of_date": as_of_date}
     with (
         warehouse.transaction() as connection,
-        warehouse.replacing(connection, _TABLE, key) as write,
+        warehouse.replacing(connection, ACTIVITY_TABLE, key) as write,
         write_behind(write) as hand_over,
     ):
         # Three at once: the next users are read and the last ones written while these are judged.

@@ -12,7 +12,7 @@ import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
 from ml.contracts import StageReport
-from ml.pipelines.activity import comparison_sentence, write_user_activity
+from ml.pipelines.activity import ACTIVITY_TABLE, comparison_sentence, write_user_activity
 from ml.pipelines.batches import ROWS_PER_BATCH, write_behind
 from ml.pipelines.matrix import Prediction, UserPredictions, best_events, matrix_values
 from ml.pipelines.model import ScoringModel
@@ -39,20 +39,27 @@ def score_users(as_of_date: date, settings: Settings, *, rows_per_batch: int = R
     """Score every inactive user of a date and replace the rows of that date in one transaction.
 
     Writes predictions.user_activity (who is inactive by which definition; a row per user, in a transaction of its own
-    because the others rest on it), predictions.user_scores (a row per inactive user), predictions.response_scores (a
-    user's best three open events by expected incremental value) and predictions.segments. Users pass through memory
+    because the others may rest on it), predictions.user_scores (a row per inactive user), predictions.response_scores
+    (a user's best three open events by expected incremental value) and predictions.segments. Users pass through memory
     `rows_per_batch` at a time; what is written does not depend on that number.
     """
     warehouse = Warehouse(settings.warehouse_url)
     prediction = Prediction.of(warehouse, as_of_date, settings)
     version = prediction.model_version
-    comparison = write_user_activity(warehouse, as_of_date, prediction.model.activity, settings, version=version)
     segments, portrait = Segments(prediction.model, len(prediction.events)), Portrait(prediction.model.segmenter)
     written = Counter[str]()
     evidence: dict[str, str] = {}
     key = {"as_of_date": as_of_date}
-    # Pictures are drawn while Postgres builds the keys.
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="draw") as beside, warehouse.transaction() as connection:
+    # Who is inactive by which definition is written beside, and pictures are drawn while Postgres builds the keys.
+    with (
+        ThreadPoolExecutor(max_workers=1, thread_name_prefix="beside") as beside,
+        warehouse.transaction() as connection,
+    ):
+        activity = beside.submit(
+            write_user_activity, warehouse, as_of_date, prediction.model.activity, settings, version=version
+        )
+        if settings.activity_relation == ACTIVITY_TABLE:
+            activity.result()
         with (
             warehouse.replacing(connection, "predictions.user_scores", key) as write_users,
             warehouse.replacing(connection, "predictions.response_scores", key) as write_responses,
@@ -75,6 +82,7 @@ def score_users(as_of_date: date, settings: Settings, *, rows_per_batch: int = R
                     hand_over((_as_rows(scores, as_of_date), _as_rows(responses, as_of_date)))
             profiles = segments.rows(prediction.events["event_type"].to_numpy(dtype=object))
             drawn = beside.submit(portrait.draw, warehouse, segments.profiles)
+        comparison = activity.result()
         warehouse.replace_rows(connection, "predictions.segments", profiles.assign(**key, model_version=version), key)
     pictures = drawn.result()
     folder = save_pictures(warehouse, as_of_date, "score_users", pictures, settings) if pictures else None
