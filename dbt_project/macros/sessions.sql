@@ -17,6 +17,26 @@
 
 
 {#-
+    And of one that sorts it all at once, until its transaction ends: helpers join and sort, the process itself counts what
+    they hand over in order. Postgres takes users that come out of an array for ten, and must not look them up one by one.
+-#}
+{% macro settings_of_a_full_sort() -%}
+    {%- if not is_incremental() -%}
+        {{ return(adapter.dispatch("settings_of_a_full_sort", "rekindle")()) }}
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro default__settings_of_a_full_sort() -%}
+{%- endmacro %}
+
+{% macro postgres__settings_of_a_full_sort() -%}
+    set local parallel_setup_cost = 0;
+    set local parallel_tuple_cost = 0;
+    set local enable_nestloop = off;
+{%- endmacro %}
+
+
+{#-
     Settings of the one transaction for look-ups that follow a short list: sorted, which is also the order in which
     look-ups find their pages in memory, and by one process, as helpers cost more than they take off.
 -#}

@@ -9,22 +9,23 @@
     cast({{ moment }} as date)
 {%- endmacro %}
 
+{#- By a distance of nothing: the name of a time zone would be looked up for every row. -#}
 {% macro postgres__utc_date(moment) -%}
-    cast({{ moment }} at time zone 'UTC' as date)
+    cast({{ moment }} at time zone interval '0' as date)
 {%- endmacro %}
 
 
-{#- The hour of the day, 0 to 23, in UTC. -#}
-{% macro utc_hour(moment) -%}
-    {{ adapter.dispatch("utc_hour", "rekindle")(moment) }}
+{#- The time of the day in UTC. -#}
+{% macro utc_time(moment) -%}
+    {{ adapter.dispatch("utc_time", "rekindle")(moment) }}
 {%- endmacro %}
 
-{% macro default__utc_hour(moment) -%}
-    cast(extract(hour from {{ moment }}) as integer)
+{% macro default__utc_time(moment) -%}
+    cast({{ moment }} as time)
 {%- endmacro %}
 
-{% macro postgres__utc_hour(moment) -%}
-    cast(date_part('hour', {{ moment }} at time zone 'UTC') as integer)
+{% macro postgres__utc_time(moment) -%}
+    cast({{ moment }} at time zone interval '0' as time)
 {%- endmacro %}
 
 
