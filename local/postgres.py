@@ -360,7 +360,8 @@ def _server_settings() -> dict[str, str]:
         "hash_mem_multiplier": "2",
         "maintenance_work_mem": f"{min(max(memory_megabytes // 32, 64), 512)}MB",
         "max_parallel_workers_per_gather": str(min(2, processors)),
-        "max_parallel_workers": str(max(processors, 2)),
+        # Several statements at a time may have helpers: dbt's largest model is not to lose its own to a small one.
+        "max_parallel_workers": str(max(2 * processors, 2)),
         # Compiling expressions costs more than it saves on queries of a second.
         "jit": "off",
         # Without replication a COPY into a table made in the same transaction needs no log of its rows.

@@ -46,6 +46,22 @@
 {%- endmacro %}
 
 
+{#-
+    An index for whoever asks which days changed since a run, made once: what the first run wrote is asked for as a whole,
+    and an index of all of it would only cost.
+-#}
+{% macro index_of_changed_days() -%}
+    {%- set question -%}
+        select count(*)
+        from pg_catalog.pg_indexes
+        where schemaname = '{{ this.schema }}' and tablename = '{{ this.identifier }}' and indexdef like '%(change_number)%'
+    {%- endset -%}
+    {%- if execute and run_query(question).columns[0].values()[0] == 0 -%}
+        create index on {{ this }} (change_number) where change_number > 1
+    {%- endif -%}
+{%- endmacro %}
+
+
 {#- Rows that landed after what the table being built has taken up, as a condition; those without a number are always new. -#}
 {% macro has_landed_since(landing_column="landing_id") -%}
     {%- set question -%}

@@ -82,6 +82,15 @@ def land(url: str, world: RandomWorld, landed: dict[str, list[datetime]], start:
             insert_rows(connection, table, [new[index] for index in random.permutation(len(new))], receipt[0])
 
 
+def indexes_of_changed_days(warehouse_url: str) -> int:
+    """Count the indexes of fct_user_days that know the days a later run than the first changed."""
+    with psycopg.connect(warehouse_url) as connection:
+        found = connection.execute(
+            "select indexdef from pg_indexes where schemaname = 'marts' and tablename = 'fct_user_days'"
+        ).fetchall()
+    return sum(definition.endswith("(change_number) WHERE (change_number > 1)") for (definition,) in found)
+
+
 def test_seven_daily_runs_equal_one_full_build(warehouse_url: str, dbt_project: DbtProject) -> None:
     world = draw_world(21)
     landed = arrivals(world, 21)
@@ -101,11 +110,14 @@ def test_seven_daily_runs_equal_one_full_build(warehouse_url: str, dbt_project: 
     compared["features.feat_user_event_types"] = KNOWN_TYPES
     daily = {table: rows_of(warehouse_url, table, condition) for table, condition in compared.items()}
 
+    assert indexes_of_changed_days(warehouse_url) == 1, "made once, whatever the number of runs"
+
     dbt_project.build(warehouse_url, LAST_DATE, full_refresh=True)
     full = {table: rows_of(warehouse_url, table, condition) for table, condition in compared.items()}
 
     assert [table for table in compared if not full[table]] == []
     assert [table for table in compared if daily[table] != full[table]] == []
+    assert indexes_of_changed_days(warehouse_url) == 1, "a new table has one too, while the old one still exists"
 
 
 def test_gaps_backfills_and_reruns_end_in_what_full_builds_say(warehouse_url: str, dbt_project: DbtProject) -> None:

@@ -6,11 +6,10 @@
         on_schema_change="fail",
         sql_header=settings_of_a_large_sort(),
         pre_hook=["{{ remember_landings() }}", "{{ settings_of_a_full_sort() }}"],
-        post_hook="{{ remember_run() }}",
+        post_hook=["{{ remember_run() }}", "{{ index_of_changed_days() }}"],
         indexes=[
             {"columns": ["user_id", "activity_date"], "unique": true},
             {"columns": ["activity_date"]},
-            {"columns": ["change_number"]},
         ],
     )
 }}
@@ -236,6 +235,8 @@ known_activities as (
 days as (
 
     select
+        -- Before all columns, as `lag` looks for it in every row.
+        day_number,
         -- The order says nothing here, but keeps Postgres from counting each helper's part and adding them up later.
         any_value(user_id order by day_number) as user_id,
         max(device_id) as device_id,
@@ -243,7 +244,6 @@ days as (
         max(device_type) as device_type,
         max(operating_system) as operating_system,
 
-        day_number,
         count(started_time) as sessions_count,
         coalesce(sum(duration_seconds), 0) as sessions_duration_seconds,
         coalesce(sum(page_view_count), 0) as page_views_count,
