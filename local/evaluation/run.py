@@ -58,6 +58,8 @@ TUNED_ON = (
     ("thresholds", 20_000, 15),
     ("payment", 20_000, 11),
     ("payment", 50_000, 11),
+    ("payment", 50_000, 13),
+    ("payment", 200_000, 11),
     ("thresholds", 200_000, 13),
 )
 

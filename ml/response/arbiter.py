@@ -1,6 +1,6 @@
 """Which candidate for the effect does best on later rows of other users."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +27,7 @@ class Arbiter:
     matrix: np.ndarray
     thread_count: int
     random_state: int
+    tastes: Sequence[int] = ()
 
     def compare(self, champion: str, challengers: tuple[str, ...]) -> tuple[Comparison | None, dict[str, float]]:
         """Return how the candidates did, and the uplift metrics of the one chosen."""
@@ -76,8 +77,8 @@ class Arbiter:
     ) -> None:
         """Fill in what candidates that learned from `rows` say of `others`."""
         types_seen = self.compared.examples.event_types
-        offset, slopes, levels = fit_effect_slopes(self.compared, self.summary, self.matrix, rows)
-        shifts["types"][others] = predict_groups(levels, self.matrix[others][:, :0], types_seen[others])[0]
+        offset, slopes, levels = fit_effect_slopes(self.compared, self.summary, self.matrix, rows, self.tastes)
+        shifts["types"][others] = predict_groups(levels, self.matrix[others][:, self.tastes], types_seen[others])[0]
         shifts["slopes"][others] = predict_groups(slopes, self.matrix[others], types_seen[others])[0]
         alone = inverse_link("chance", offset)
         for kind in challengers:

@@ -21,7 +21,7 @@ hidden confounding by experimental grounding, for the slopes of the bias.
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -177,6 +177,7 @@ def fit_slopes(
     *,
     weight: np.ndarray | None = None,
     has_own_slopes: bool = True,
+    may_vanish: bool = True,
     is_doubted: np.ndarray | None = None,
 ) -> GroupedSlopes:
     """Fit the model of this module.
@@ -191,6 +192,8 @@ def fit_slopes(
         blocks: for each column the block whose prior spread it shares.
         weight: weight of each row, 1 on average, (rows,); all alike if left out.
         has_own_slopes: whether groups may differ.
+        may_vanish: whether common slopes along the columns may be taken for nothing where the rows do not speak for
+            them; if not they spread at least as far as a cautious person would not rule out.
         is_doubted: rows with a bias of their own, bool (rows,); none if left out. The bias is no part of the answer.
     """
     names = tuple(sorted({str(name) for name in groups}))
@@ -212,6 +215,9 @@ def fit_slopes(
             may_differ = np.concatenate([may_differ, np.zeros(size, dtype=bool)])
         first = (_FIRST_BLOCK**2 / np.bincount(block_of))[block_of]
         spreads = _Spreads(first, np.where(may_differ, first, _NO_SPREAD))
+        least = np.zeros(len(first))
+        if not may_vanish:
+            least[1:size] = first[1:size]
         linear = np.zeros(len(design))
         posterior = None
         for _ in range(_ROUNDS):
@@ -221,6 +227,7 @@ def fit_slopes(
                 before = spreads
                 known = _solve(information, score, spreads)
                 spreads = _updated(known, spreads, block_of, len(names), may_differ)
+                spreads = replace(spreads, common=np.maximum(spreads.common, least))
                 changes = [
                     np.log(new / old) for new, old in ((spreads.common, before.common), (spreads.own, before.own))
                 ]

@@ -35,6 +35,11 @@ class SharedColumns:
     own: np.ndarray
     values: np.ndarray
 
+    def column(self, position: int) -> np.ndarray:
+        """One column, (rows,)."""
+        found = np.flatnonzero(self.own == position)
+        return self.values[:, found[0]] if len(found) else self.shared[:, position]
+
     def take(self, rows: np.ndarray | slice) -> "SharedColumns":
         """The columns of some users."""
         return SharedColumns(self.shared[rows], self.own, self.values[rows])
@@ -160,6 +165,11 @@ class FeatureSummary:
         called = [names[first] + (f" and {len(rest)} more" if rest else "") for first, *rest in members]
         bent = [f" from {place:g} on" if np.isfinite(place) else "" for place in self.places_]
         return [name + where for name, where in zip(called, bent, strict=True)]
+
+    def positions_of(self, singles: Sequence[str]) -> list[int]:
+        """Return the straight columns of single features, without those that the frame it was fitted on lacked."""
+        known = [name for name in self.singles if name in self.encoder_.numeric_names_]
+        return [known.index(name) for name in singles if name in known]
 
     def blocks(self) -> list[int]:
         """Return the block of each column for a shared prior.

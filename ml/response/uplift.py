@@ -163,7 +163,7 @@ class UpliftModel:
         if self.chosen == "none":
             shift = np.zeros(rows)
         elif self.chosen == "types":
-            shift = users.levels.predict_mean(np.zeros((rows, 0)), event_type)
+            shift = users.levels.predict_mean(users.level_columns(columns), event_type)
         elif users.challenger is not None:
             shift = shift_of(expected, users.challenger.predict(typed(columns.matrix(), np.full(rows, event_type))))
         else:
@@ -293,23 +293,28 @@ def fit_uplift(
     is_none = shown < evidence_needed
     if not is_none and is_doubted.any():
         offset, slopes, levels = fit_effect_slopes(compared, summary, matrix, np.ones(len(usable), dtype=bool))
+    champion = "slopes" if slopes.evidence > levels.evidence + EVIDENCE_FOR_SLOPES else "types"
+    # Whether those who take to an event are moved more is learned after a return, however little the rows speak for it:
+    # too few pay to show it, and a plan that takes all for alike goes to those who are not moved.
+    tastes = () if randomised_first else summary.positions_of((AFFINITY,))
+    if not is_none and tastes:
+        _, _, levels = fit_effect_slopes(compared, summary, matrix, believed, tastes)
     shift, _ = predict_groups(slopes, matrix, usable.event_types)
     unexplained = round(UNEXPLAINED_OVER_SHOWN * float(shift[believed].std()), 9)
     users = UserEffects(summary, slopes, levels, unexplained, None)
     if is_none:
         return UpliftModel("none", pooled, types, users, None)
-    judged = Arbiter(compared, summary, matrix, thread_count, random_state)
+    judged = Arbiter(compared, summary, matrix, thread_count, random_state, tastes)
     randomised = usable.is_exposed[usable.is_randomised]
     is_enough = min(randomised.sum(), (~randomised).sum()) >= MINIMUM_FOR_CHALLENGERS
     challengers = CHALLENGERS if is_enough else ()
-    champion = "slopes" if slopes.evidence > levels.evidence + EVIDENCE_FOR_SLOPES else "types"
     comparison, metrics = judged.compare(champion, challengers)
     if comparison is not None and comparison.chosen in challengers:
         rows = inverse_link("chance", offset)
         challenger = fit_challenger(comparison.chosen, compared, rows, matrix, believed, thread_count, random_state)
         users = replace(users, challenger=challenger)
     # The slopes are the best description of who is moved how far, whoever predicts in the end.
-    shifts = shift if champion == "slopes" else predict_groups(levels, matrix[:, :0], usable.event_types)[0]
+    shifts = shift if champion == "slopes" else predict_groups(levels, matrix[:, tastes], usable.event_types)[0]
     contrast = usable.is_exposed - propensity
     channels = fit_channel_factors(
         *(part[believed] for part in (usable.channels, shifts, contrast, offset, usable.outcome))

@@ -1,17 +1,18 @@
 """How the effect of an event differs between users: slopes along few columns, or a learner that challenges them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from ml.response.affinity import AFFINITY
 from ml.response.learned_effects import KINDS, LearnedEffect, fit_effect
 from ml.response.learners import BoostedLearner, BoostingSettings, Kind, Learner, LinearLearner
 from ml.response.shifts import Compared, link
 from ml.response.slopes import GroupedSlopes, fit_slopes
-from ml.response.summary import FeatureSummary
+from ml.response.summary import FeatureSummary, SharedColumns
 
 EVENT_TYPE = "event type"
 
@@ -23,7 +24,7 @@ class UserEffects:
     Attributes:
         summary: columns that the slopes and the challenger look at.
         slopes: posterior of the slopes, which also gives the errors of all.
-        levels: posterior of a model without slopes: a mean for each type.
+        levels: posterior of a model with a mean for each type and, after a return, one slope along the affinity.
         unexplained: spread between users that no feature shows, on the link. It cannot be measured: nobody is both
             invited and left alone. It is taken to have twice the variance of what the features do show.
         challenger: a learner that is used in place of the slopes' means.
@@ -34,6 +35,12 @@ class UserEffects:
     levels: GroupedSlopes
     unexplained: float
     challenger: LearnedEffect | None
+
+    def level_columns(self, columns: SharedColumns) -> np.ndarray:
+        """Return the columns that `levels` looks at, (rows, 0 or 1)."""
+        rows, count = len(columns.shared), self.levels.means.shape[1] - 1
+        positions = self.summary.positions_of((AFFINITY,))[:count]
+        return np.column_stack([np.zeros((rows, 0)), *(columns.column(position) for position in positions)])
 
     def to_state(self) -> dict[str, Any]:
         """Return everything learned as arrays, JSON values and model bytes."""
@@ -71,12 +78,13 @@ def shift_of(expected: np.ndarray, difference: np.ndarray) -> np.ndarray:
 
 
 def fit_effect_slopes(
-    compared: Compared, summary: FeatureSummary, matrix: np.ndarray, rows: np.ndarray
+    compared: Compared, summary: FeatureSummary, matrix: np.ndarray, rows: np.ndarray, tastes: Sequence[int] = ()
 ) -> tuple[np.ndarray, GroupedSlopes, GroupedSlopes]:
     """Learn the effect from some rows (a mask).
 
     Returns:
-        log odds of every row over both arms, the slopes of the effect, and a model of the effect without slopes.
+        log odds of every row over both arms, the slopes of the effect, and a model of the effect without slopes but for
+        those along the columns `tastes`, which do not vanish.
     """
     examples, blocks = compared.examples, summary.blocks()
     offset = start = link("chance", compared.expected)
@@ -103,7 +111,7 @@ def fit_effect_slopes(
     return (
         offset,
         fit_slopes(matrix[rows], *known, blocks, is_doubted=doubted),
-        fit_slopes(matrix[rows][:, :0], *known, (), is_doubted=doubted),
+        fit_slopes(matrix[rows][:, tastes], *known, (0,) * len(tastes), may_vanish=False, is_doubted=doubted),
     )
 
 
