@@ -22,7 +22,7 @@ def _returned_users(
         shift: what an event of a type adds to the log odds of paying.
         seed: seed.
         slope: what any event adds to them for each unit of spirit, less what it makes pay more on average.
-        taste: how much each takes to the event, known beforehand, which adds a quarter of it; nothing is known if left out.
+        taste: how much each takes to the event, known beforehand, which adds a quarter of it; unknown if left out.
 
     Returns:
         the examples, and the true chance to pay without an event.
