@@ -18,6 +18,7 @@ from warehouse.settings import Settings
 
 __all__ = [
     "ACTIVITY",
+    "ACTIVITY_SOURCE",
     "ACTIVITY_TABLE",
     "activity_rows",
     "chances_of_being_alive",
@@ -29,8 +30,8 @@ __all__ = [
 
 #: Where `write_user_activity` writes.
 ACTIVITY_TABLE = "predictions.user_activity"
-# What features.feat_user_behaviour says of activity, without looking up the user.
-_SOURCE = "features.user_sums_as_of_dates"
+#: What features.feat_user_behaviour says of activity, without looking up the user.
+ACTIVITY_SOURCE = "features.user_sums_as_of_dates"
 _USERS_AT_A_TIME = 65_536
 #: Features of users that say when they were active.
 ACTIVITY = ("active_days_count_life", "days_since_first_activity", "days_since_last_activity")
@@ -44,7 +45,7 @@ def read_activity(warehouse: Warehouse, as_of_date: date) -> pd.DataFrame:
     """
     require_features(warehouse, as_of_date)
     return warehouse.read_frame(
-        f"select user_id, {', '.join(ACTIVITY)}, is_inactive from {_SOURCE}"
+        f"select user_id, {', '.join(ACTIVITY)}, is_inactive from {ACTIVITY_SOURCE}"
         ' where as_of_date = %s order by user_id collate "C"',
         (as_of_date,),
     )
@@ -71,7 +72,7 @@ def read_activity_in_parts(warehouse: Warehouse, as_of_date: date) -> Iterator[t
             end = "" if following is None else " and user_id < %(next)s"
             block = read_block(
                 connection,
-                f"from {_SOURCE} where as_of_date = %(as_of_date)s and user_id >= %(first)s{end}",
+                f"from {ACTIVITY_SOURCE} where as_of_date = %(as_of_date)s and user_id >= %(first)s{end}",
                 {"as_of_date": as_of_date, "first": first, "next": following},
                 numbers=[*ACTIVITY, "cast(is_inactive as integer)"],
                 texts=["user_id"],

@@ -8,7 +8,7 @@ import pandas as pd
 
 from warehouse.door import Warehouse
 
-__all__ = ["BEST_PLACE", "channels_at", "rank_channels", "read_user_channels"]
+__all__ = ["BEST_PLACE", "WHO_AGREED", "channels_at", "rank_channels", "read_user_channels"]
 
 # Best first. What was learned of how much of an effect arrives over a channel comes before the share of inactive users
 # who returned after an exposure over it, which also depends on who consents to what. That share is drawn towards that
@@ -48,6 +48,11 @@ BEST_PLACE = """
     from features.eligible_user_channels as granted
     left join privacy.current_suppressions as suppressed
         on suppressed.user_id = granted.user_id and suppressed.channel in (granted.channel, 'all')
+    where granted.as_of_date = %(as_of_date)s
+"""
+# The same users where channels are not told apart: an index has them in order, so that nothing is joined or sorted.
+WHO_AGREED = """
+    select distinct granted.user_id from features.eligible_user_channels as granted
     where granted.as_of_date = %(as_of_date)s
 """
 

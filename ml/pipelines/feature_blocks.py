@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ml.pipelines.catalogue import FeatureCatalogue
-from ml.pipelines.channels import BEST_PLACE, channels_at
+from ml.pipelines.channels import BEST_PLACE, WHO_AGREED, channels_at
 from warehouse.blocks import Block, Cells, RawBlock, read_block, read_raw_block
 
 __all__ = ["FeatureReader", "UserBatch"]
@@ -152,15 +152,16 @@ class FeatureReader:
             for source in alias
             if alias[source] == source
         ]
-        reachable = (
-            f" left join ({BEST_PLACE} and {within('granted')} group by granted.user_id) as reachable"
-            " on reachable.user_id = users.user_id"
-        )
+        agreed, place = f"{WHO_AGREED} and {within('granted')}", "0"
+        if self._channels:
+            agreed = f"{BEST_PLACE} and {within('granted')} group by granted.user_id"
+            place = "coalesce(reachable.place, 0)"
+        reachable = f" left join ({agreed}) as reachable on reachable.user_id = users.user_id"
         return {
             "source": f"from {users}{reachable}{''.join(joined)}",
             "numbers": [
                 "cast(reachable.user_id is not null as integer)",
-                "coalesce(reachable.place, 0)",
+                place,
                 *(f"cast({alias[read_from[name]]}.user_id is null as integer)" for name in partial),
                 *(self._catalogue.as_number(name, column[name]) for name in self._numbers),
             ],

@@ -11,6 +11,7 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
+from ml.pipelines.activity import ACTIVITY_SOURCE
 from ml.pipelines.batches import read_users
 from ml.pipelines.model import ScoringModel
 from ml.pipelines.reading import FeatureCatalogue, user_ranges
@@ -48,7 +49,7 @@ class Probe:
         # Users are asked for range by range, so that a million need not be sorted for it.
         for first, following in ranges:
             found = warehouse.read_frame(
-                "select user_id from features.feat_user_behaviour where as_of_date = %(as_of_date)s and is_inactive"
+                f"select user_id from {ACTIVITY_SOURCE} where as_of_date = %(as_of_date)s and is_inactive"
                 " and user_id >= %(first)s and (%(next)s::text is null or user_id < %(next)s)"
                 " order by user_id limit %(most)s",
                 {"as_of_date": as_of_date, "first": first, "next": following, "most": _USERS_TO_CHOOSE_FROM},

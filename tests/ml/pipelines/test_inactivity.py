@@ -92,3 +92,17 @@ def test_a_date_without_features_is_refused(house: House) -> None:
     train_models(DAY, house.settings)
     with pytest.raises(Exception, match="build_features"):
         score_users(date(2024, 6, 2), house.settings)
+
+
+def test_activity_is_read_where_nobody_is_looked_up_for_it(house: House) -> None:
+    house.fill(exposures=200)
+    train_models(DAY, house.settings)
+    house.warehouse.execute(
+        "create table features.as_before as select * from features.user_sums_as_of_dates;"
+        " update features.as_before set days_since_last_activity = 31, days_since_first_activity = 131,"
+        " active_days_count_life = 2;"
+        " create or replace view features.user_sums_as_of_dates as select * from features.as_before"
+    )
+    score_users(DAY, house.settings)
+    gaps = house.warehouse.read_frame("select distinct usual_gap_days, days_late from predictions.user_activity")
+    assert len(gaps) == 1
