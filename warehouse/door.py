@@ -175,7 +175,7 @@ class Warehouse:
         else:
             connection.execute(sql.SQL("delete from {} where {}").format(name, _equal(key)), list(key.values()))
         yield lambda frame: self.copy_frame(connection, table, frame)
-        # Several processes would take a quarter more processor time, and others have work for it.
+        # Several processes would take more processor time together, and others have work for it.
         connection.execute("set local max_parallel_maintenance_workers = 0")
         for constraint, definition in keys:
             connection.execute(
