@@ -13,12 +13,14 @@
 {%- endmacro %}
 
 
-{#- The number of the run's changes of fct_user_days: one more than that of the run before, whatever date that was for. -#}
+{#-
+    The number of the run's changes of fct_user_days: one more than any that a reader has seen, whatever date that was for. Those
+    that fct_user_days gave itself are forgotten where it is built anew alone.
+-#}
 {% macro next_change_number() -%}
     {%- set question -%}
         select coalesce(max(change_number), 0) + 1
         from {{ ref("int_built_dates") }}
-        where relation_name = '{{ this.identifier }}'
     {%- endset -%}
     cast({{ run_query(question).columns[0].values()[0] if execute else 1 }} as bigint)
 {%- endmacro %}

@@ -120,6 +120,30 @@ def test_seven_daily_runs_equal_one_full_build(warehouse_url: str, dbt_project: 
     assert indexes_of_changed_days(warehouse_url) == 1, "a new table has one too, while the old one still exists"
 
 
+def test_changes_are_not_missed_after_days_of_users_alone_were_built_anew(
+    warehouse_url: str, dbt_project: DbtProject
+) -> None:
+    """A change has a number above all that readers have seen, also where the table that counts them began again."""
+    world = draw_world(22)
+    landed = arrivals(world, 22)
+    first_date = LAST_DATE - timedelta(days=DAILY_RUNS)
+    RandomWorld(tables={table: [] for table in TIMES}, items=world.items).write(warehouse_url)
+    land(warehouse_url, world, landed, FIRST_DAY, midnight(first_date))
+    dbt_project.build(warehouse_url, first_date, full_refresh=True)
+    for number in range(1, DAILY_RUNS + 1):
+        day = first_date + timedelta(days=number)
+        land(warehouse_url, world, landed, midnight(day - timedelta(days=1)), midnight(day))
+        dbt_project.build(warehouse_url, day, select=TABLES_ONLY)
+        if number == 4:
+            dbt_project.build(
+                warehouse_url, day, select=("fct_user_days", "config.materialized:view"), full_refresh=True
+            )
+
+    daily = {table: rows_of(warehouse_url, table) for table in WHOLE_TABLES}
+    dbt_project.build(warehouse_url, LAST_DATE, full_refresh=True)
+    assert [table for table in WHOLE_TABLES if daily[table] != rows_of(warehouse_url, table)] == []
+
+
 def test_gaps_backfills_and_reruns_end_in_what_full_builds_say(warehouse_url: str, dbt_project: DbtProject) -> None:
     """A version may begin, end or be cut at any date: whatever the order of runs, each date keeps its own rows."""
     world = draw_world(23)
