@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -91,19 +92,23 @@ def indexes_of_changed_days(warehouse_url: str) -> int:
     return sum(definition.endswith("(change_number) WHERE (change_number > 1)") for (definition,) in found)
 
 
-def test_seven_daily_runs_equal_one_full_build(warehouse_url: str, dbt_project: DbtProject) -> None:
-    world = draw_world(21)
-    landed = arrivals(world, 21)
+def daily_runs(warehouse_url: str, dbt_project: DbtProject, world: RandomWorld, seed: int) -> Iterator[date]:
+    """Build history at once, then day by day what each one brings, and rows of the week before; yields built days."""
+    landed = arrivals(world, seed)
     first_date = LAST_DATE - timedelta(days=DAILY_RUNS)
     RandomWorld(tables={table: [] for table in TIMES}, items=world.items).write(warehouse_url)
-
-    # The first build sees history, then every day brings its rows, and rows of the week before.
     land(warehouse_url, world, landed, FIRST_DAY, midnight(first_date))
     dbt_project.build(warehouse_url, first_date, full_refresh=True)
     for number in range(1, DAILY_RUNS + 1):
         day = first_date + timedelta(days=number)
         land(warehouse_url, world, landed, midnight(day - timedelta(days=1)), midnight(day))
         dbt_project.build(warehouse_url, day, select=TABLES_ONLY)
+        yield day
+
+
+def test_seven_daily_runs_equal_one_full_build(warehouse_url: str, dbt_project: DbtProject) -> None:
+    days = list(daily_runs(warehouse_url, dbt_project, draw_world(21), 21))
+    assert days[-1] == LAST_DATE
 
     compared = dict.fromkeys(WHOLE_TABLES, "true")
     compared |= {f"features.feat_user_{topic}": KNOWN for topic in FEATURE_TOPICS}
@@ -124,20 +129,10 @@ def test_changes_are_not_missed_after_days_of_users_alone_were_built_anew(
     warehouse_url: str, dbt_project: DbtProject
 ) -> None:
     """A change has a number above all that readers have seen, also where the table that counts them began again."""
-    world = draw_world(22)
-    landed = arrivals(world, 22)
-    first_date = LAST_DATE - timedelta(days=DAILY_RUNS)
-    RandomWorld(tables={table: [] for table in TIMES}, items=world.items).write(warehouse_url)
-    land(warehouse_url, world, landed, FIRST_DAY, midnight(first_date))
-    dbt_project.build(warehouse_url, first_date, full_refresh=True)
-    for number in range(1, DAILY_RUNS + 1):
-        day = first_date + timedelta(days=number)
-        land(warehouse_url, world, landed, midnight(day - timedelta(days=1)), midnight(day))
-        dbt_project.build(warehouse_url, day, select=TABLES_ONLY)
+    for number, day in enumerate(daily_runs(warehouse_url, dbt_project, draw_world(22), 22), start=1):
         if number == 4:
-            dbt_project.build(
-                warehouse_url, day, select=("fct_user_days", "config.materialized:view"), full_refresh=True
-            )
+            anew = ("fct_user_days", "config.materialized:view")
+            dbt_project.build(warehouse_url, day, select=anew, full_refresh=True)
 
     daily = {table: rows_of(warehouse_url, table) for table in WHOLE_TABLES}
     dbt_project.build(warehouse_url, LAST_DATE, full_refresh=True)
