@@ -51,3 +51,16 @@
 {% macro postgres__settings_of_look_ups() -%}
     {{ return("set local enable_hashagg = off; set local max_parallel_workers_per_gather = 0;") }}
 {%- endmacro %}
+
+
+{#-
+    Whether a column fits into one array: no value of Postgres is larger than a GB, which 25 million names of 36 letters are.
+    Half of that is left, since an array is put together from its parts.
+-#}
+{% macro fits_in_an_array(relation, column) -%}
+    {%- set question -%}
+        select coalesce(sum(octet_length({{ column }}) + 8), 0) < 536870912
+        from {{ relation }}
+    {%- endset -%}
+    {{ return(execute and run_query(question).columns[0].values()[0]) }}
+{%- endmacro %}

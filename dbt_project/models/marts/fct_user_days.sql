@@ -164,7 +164,7 @@ activities as (
 
 users as (
 
-    {%- if is_incremental() %}
+    {%- if is_incremental() or not fits_in_an_array(ref("dim_users"), "user_id") %}
 
     select
         user_id,
@@ -174,7 +174,9 @@ users as (
         registered_date
 
     from {{ ref("dim_users") }}
+    {%- if is_incremental() %}
     where user_id in (select days_to_count.user_id from days_to_count)
+    {%- endif %}
 
     {%- else %}
 
