@@ -1,17 +1,15 @@
-"""Reads many numeric columns of many rows at once: binary COPY into one array of float64, texts beside it.
+"""Reads many columns of many rows at once: Postgres puts the bytes of a column together, and all is one message.
 
-A row arrives as a message of its own. A number takes twelve bytes in each (its length, then a float8, NaN for NULL),
-so that the numbers of all rows are one array as they stand; nothing is turned into text, nothing is parsed, and the
-loop over the messages does no more than keep them. Texts follow the numbers in each row and become Arrow columns, then
-tables of numbers: many short rows that belong to one row arrive in its message.
+Row by row a column costs Postgres a buffer for every number, and us a message for every row. Here the rows are gathered
+by aggregates: four numbers at a time as the four coordinates of a line segment (NaN for NULL), which is the one type
+whose binary form is four float8 and nothing else, and texts as their lengths and their letters. Nothing is turned into
+text, nothing is parsed: what arrives are arrays as they stand.
 """
 
 from __future__ import annotations
 
 import select
 from collections.abc import Iterator, Mapping, Sequence
-from io import BytesIO
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,19 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from psycopg import pq
 
-__all__ = ["Block", "Cells", "RawBlock", "read_block", "read_raw_block"]
-
-
-class Cells(NamedTuple):
-    """Numbers of tables that rows brought along, one row of a table after another.
-
-    Attributes:
-        rows: which row each came with, int64 of shape (lines,).
-        values: float64 of shape (lines, columns of the tables).
-    """
-
-    rows: np.ndarray
-    values: np.ndarray
+__all__ = ["Block", "RawBlock", "read_block", "read_raw_block"]
 
 
 class Block(NamedTuple):
@@ -41,32 +27,23 @@ class Block(NamedTuple):
     Attributes:
         numbers: float64 of shape (rows, numbers), NaN for NULL.
         texts: an Arrow array of strings for each text.
-        tables: what each table brought.
     """
 
     numbers: np.ndarray
     texts: dict[str, pa.Array]
-    tables: dict[str, Cells]
 
-    def parts(self, rows: int) -> Iterator[Block]:
-        """Cut into blocks of at most `rows` rows each; a block of none stays one."""
-        for start in range(0, max(len(self.numbers), 1), rows):
-            end = min(start + rows, len(self.numbers))
-            tables = {}
-            for name, cells in self.tables.items():
-                first, last = np.searchsorted(cells.rows, [start, end])
-                tables[name] = Cells(cells.rows[first:last] - start, cells.values[first:last])
-            texts = {name: column.slice(start, end - start) for name, column in self.texts.items()}
-            yield Block(self.numbers[start:end], texts, tables)
+    def part(self, start: int, end: int) -> Block:
+        """The rows from one position to before another."""
+        return Block(
+            self.numbers[start:end], {name: column.slice(start, end - start) for name, column in self.texts.items()}
+        )
 
 
 # What every binary COPY begins with: eleven bytes of signature, flags and the length of an extension that is empty.
 _HEADER_BYTES = 19
-_END_OF_ROWS = b"\xff\xff"
-# What an array of two dimensions begins with: their number, flags, the type, and size and lower bound of each.
-_ARRAY_HEADER_BYTES = 28
-_ROWS_IN_CACHE = 256
-_NO_TABLES: Mapping[str, int] = MappingProxyType({})
+# After it the number of fields.
+_COUNT_BYTES = 2
+_NUMBERS_AT_A_TIME = 4
 
 
 def read_block(
@@ -76,9 +53,11 @@ def read_block(
     *,
     numbers: Sequence[str],
     texts: Sequence[str],
-    tables: Mapping[str, int] = _NO_TABLES,
 ) -> Block:
     """Read columns of a query, rows in its order.
+
+    All rows pass through the memory of Postgres and ours at once, and must be less than 1 GB: whoever reads more asks
+    for a part at a time.
 
     Args:
         connection: a connection, autocommit off; the query runs in its transaction.
@@ -86,62 +65,39 @@ def read_block(
         parameters: of `source`, as `%(name)s`.
         numbers: SQL expressions that can be cast to double precision.
         texts: SQL expressions that give text.
-        tables: SQL expressions that give double precision[] of two dimensions without NULL inside, or NULL for a table
-            without lines, and how many columns they have.
 
     Raises:
         psycopg.Error: Postgres refused the query.
+        ValueError: the database and this session write texts in different encodings.
     """
-    raw = read_raw_block(connection, source, parameters, numbers=numbers, texts=texts, tables=tables)
-    return raw.block()
+    return read_raw_block(connection, source, parameters, numbers=numbers, texts=texts).block()
 
 
 class RawBlock:
     """Rows as they arrived, which `block` makes numbers and texts of: whoever reads need not be who has the time."""
 
-    def __init__(
-        self, messages: Iterator[memoryview], numbers: Sequence[str], texts: Sequence[str], tables: Mapping[str, int]
-    ) -> None:
-        self._count, self._texts, self._tables = len(numbers), tuple(texts), dict(tables)
-        self._width = 2 + 12 * self._count
-        fixed, rest, ends = BytesIO(), BytesIO(), [0]
-        start, width, end = _HEADER_BYTES, self._width, 0
-        for message in messages:
-            if message[start : start + 2] == _END_OF_ROWS:
-                continue
-            fixed.write(message[start : start + width])
-            end += rest.write(message[start + width :])
-            ends.append(end)
-            start = 0
-        self._fixed, self._rest, self._ends = fixed, rest, ends
+    def __init__(self, message: memoryview, numbers: Sequence[str], texts: Sequence[str]) -> None:
+        self._count, self._texts = len(numbers), tuple(texts)
+        fields = _fields(message)
+        self._rows = int.from_bytes(next(fields), "big")
+        self._quadruples = [next(fields) for _ in range(0, len(numbers), _NUMBERS_AT_A_TIME)]
+        self._words = [(next(fields), next(fields)) for _ in texts]
 
     def block(self, *, sorted_by: str | None = None) -> Block:
         """Return the rows, in the order they arrived in or sorted by a text, by code point."""
-        rows = len(self._ends) - 1
-        letters = np.frombuffer(self._rest.getbuffer(), dtype=np.uint8)
-        position = np.array(self._ends[:-1], dtype=np.int64)
-        columns: dict[str, pa.Array] = {}
-        for text in self._texts:
-            columns[text], position = _text(letters, position)
+        columns = {text: _text(*words) for text, words in zip(self._texts, self._words, strict=True)}
         order = None
         if sorted_by is not None:
             order = pc.sort_indices(columns[sorted_by])
             columns = {text: column.take(order) for text, column in columns.items()}
             order = order.to_numpy()
-            position = position[order]
-        cut: dict[str, Cells] = {}
-        for table, width in self._tables.items():
-            cut[table], position = _table(letters, position, width)
-        cells = np.frombuffer(self._fixed.getbuffer(), dtype=np.uint8).reshape(rows, self._width)
-        # One column after another: whoever takes some of the columns copies them as they lie. What is turned over at a
-        # time stays in the processor's cache.
-        values = np.empty((self._count, rows))
-        for first in range(0, rows, _ROWS_IN_CACHE):
-            part = slice(first, first + _ROWS_IN_CACHE)
-            taken = cells[part] if order is None else cells[order[part]]
-            messages = taken[:, 2:].reshape(len(taken), self._count, 12)
-            values[:, part] = messages[:, :, 4:].view(">f8")[:, :, 0].T
-        return Block(values.T, columns, cut)
+        # One column after another: whoever takes some of the columns copies them as they lie.
+        values = np.empty((_NUMBERS_AT_A_TIME * len(self._quadruples), self._rows))
+        for number, message in enumerate(self._quadruples):
+            cells = np.frombuffer(message, dtype=">f8").reshape(self._rows, _NUMBERS_AT_A_TIME)
+            first = _NUMBERS_AT_A_TIME * number
+            values[first : first + _NUMBERS_AT_A_TIME] = (cells if order is None else cells[order]).T
+        return Block(values[: self._count].T, columns)
 
 
 def read_raw_block(
@@ -151,15 +107,40 @@ def read_raw_block(
     *,
     numbers: Sequence[str],
     texts: Sequence[str],
-    tables: Mapping[str, int] = _NO_TABLES,
 ) -> RawBlock:
     """Read as `read_block`, and leave it to the caller to make numbers of what arrived."""
     if connection.info.transaction_status is pq.TransactionStatus.IDLE:
         connection.execute("select")  # psycopg opens the transaction that the lines below run in
-    selected = [f"coalesce(cast({number} as double precision), 'NaN')" for number in numbers]
-    statement = f"copy (select {', '.join([*selected, *texts, *tables])} {source}) to stdout with (format binary)"
-    messages = _messages(connection, psycopg.ClientCursor(connection).mogrify(statement, parameters))
-    return RawBlock(messages, numbers, texts, tables)
+    selected = [
+        *(f"coalesce(cast({number} as double precision), 'NaN') as n{place}" for place, number in enumerate(numbers)),
+        *(f"{text} as t{place}" for place, text in enumerate(texts)),
+    ]
+    gathered = ["count(*)"]
+    for first in range(0, len(numbers), _NUMBERS_AT_A_TIME):
+        places = range(first, first + _NUMBERS_AT_A_TIME)
+        coordinates = [f"n{place}" if place < len(numbers) else "0" for place in places]
+        ends = ", ".join(f"point({', '.join(coordinates[end : end + 2])})" for end in (0, 2))
+        gathered.append(f"string_agg(lseg_send(lseg({ends})), null)")
+    for place in range(len(texts)):
+        gathered += [
+            f"string_agg(int4send(coalesce(octet_length(t{place}), -1)), null)",
+            f"string_agg(t{place}, null)",
+        ]
+    statement = (
+        f"copy (select {', '.join(gathered)} from (select {', '.join(selected)} {source}) as rows)"
+        " to stdout with (format binary)"
+    )
+    message, *_ = _messages(connection, psycopg.ClientCursor(connection).mogrify(statement, parameters))
+    return RawBlock(message, numbers, texts)
+
+
+def _fields(message: memoryview) -> Iterator[memoryview]:
+    """Cut out the fields of the one row; of no rows nothing is gathered, which is NULL and here as good as nothing."""
+    position = _HEADER_BYTES + _COUNT_BYTES
+    while True:
+        size = max(int.from_bytes(message[position : position + 4], "big", signed=True), 0)
+        yield message[position + 4 : position + 4 + size]
+        position += 4 + size
 
 
 def _messages(connection: psycopg.Connection[Any], statement: str) -> Iterator[memoryview]:
@@ -206,36 +187,20 @@ def _wait(server: pq.abc.PGconn) -> None:
     server.consume_input()
 
 
-def _text(letters: np.ndarray, position: np.ndarray) -> tuple[pa.Array, np.ndarray]:
-    """Cut out a text that begins at `position` in each row, and say where the next column begins."""
-    lengths = _at(letters, position, ">i4").astype(np.int64)
-    is_known = lengths >= 0
-    lengths[~is_known] = 0
-    ends = np.concatenate([[0], np.cumsum(lengths)])
-    position = position + 4
-    places = np.repeat(position - ends[:-1], lengths) + np.arange(ends[-1])
-    validity = None if is_known.all() else pa.py_buffer(np.packbits(is_known, bitorder="little"))
-    buffers = [validity, pa.py_buffer(ends.astype(np.int32)), pa.py_buffer(letters[places])]
-    return pa.Array.from_buffers(pa.string(), len(lengths), buffers), position + lengths
+def _text(lengths: memoryview, letters: memoryview) -> pa.Array:
+    """Texts of these lengths, -1 for NULL, one after another.
 
-
-def _table(letters: np.ndarray, position: np.ndarray, width: int) -> tuple[Cells, np.ndarray]:
-    """Cut out a table that begins at `position` in each row, and say where the next column begins.
-
-    After its length an array has a header, then each number's length and the number.
+    Raises:
+        ValueError: the letters are not as many as the lengths say.
     """
-    lengths = np.maximum(_at(letters, position, ">i4").astype(np.int64), 0)
-    counts = np.maximum(lengths - _ARRAY_HEADER_BYTES, 0) // 12
-    ends = np.cumsum(counts)
-    first = position + 4 + _ARRAY_HEADER_BYTES + 4
-    places = np.repeat(first - 12 * (ends - counts), counts) + 12 * np.arange(ends[-1] if len(ends) else 0)
-    values = _at(letters, places, ">f8").astype(np.float64).reshape(-1, width)
-    return Cells(np.repeat(np.arange(len(position)), counts // width), values), position + 4 + lengths
-
-
-def _at(letters: np.ndarray, position: np.ndarray, kind: str) -> np.ndarray:
-    """Numbers of a kind that begin at some bytes, wherever these lie."""
-    size = np.dtype(kind).itemsize
-    if not len(position):
-        return np.zeros(0, dtype=kind)
-    return np.ndarray((len(letters) - size + 1,), kind, letters, strides=(1,))[position]
+    sizes = np.frombuffer(lengths, dtype=">i4").astype(np.int64)
+    is_known = sizes >= 0
+    ends = np.concatenate([[0], np.cumsum(np.maximum(sizes, 0))])
+    if ends[-1] != len(letters):
+        raise ValueError(
+            "The database and this session write texts differently: leave client_encoding out of the address."
+        )
+    validity = None if is_known.all() else pa.py_buffer(np.packbits(is_known, bitorder="little"))
+    return pa.Array.from_buffers(
+        pa.string(), len(sizes), [validity, pa.py_buffer(ends.astype(np.int32)), pa.py_buffer(letters)]
+    )

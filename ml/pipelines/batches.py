@@ -56,8 +56,8 @@ def read_user_batches(
         _share_snapshot(connection, beside)
         read_in_bulk(connection)
         count = 0
-        for block in read_ahead(features.raw_blocks(connection, relation, user_ranges(connection, ROWS_PER_RANGE))):
-            for batch in features.batches(block, beside, rows):
+        for raw in read_ahead(features.raw_blocks(connection, relation, user_ranges(connection, ROWS_PER_RANGE))):
+            for batch in features.batches(raw, beside, rows):
                 count += 1
                 yield _complete(batch, event_types)
         if not count:

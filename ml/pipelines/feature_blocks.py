@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from ml.pipelines.catalogue import FeatureCatalogue
 from ml.pipelines.channels import BEST_PLACE, WHO_AGREED, channels_at
-from warehouse.blocks import Block, Cells, RawBlock, read_block, read_raw_block
+from warehouse.blocks import Block, RawBlock, read_block, read_raw_block
 
 __all__ = ["FeatureReader", "UserBatch"]
 
@@ -39,6 +39,25 @@ class UserBatch:
     event_features: Mapping[str, pd.DataFrame]
     is_reachable: np.ndarray
     channels: np.ndarray
+
+
+class RawUsers(NamedTuple):
+    """Users of a range as they arrived, and by relation what they did towards types of events."""
+
+    users: RawBlock
+    towards: Mapping[str, RawBlock]
+
+
+class _Lines(NamedTuple):
+    """What users did towards types of events, a line a user and type.
+
+    Attributes:
+        users: which user it is, int64 of shape (lines,).
+        values: place of the type, then the features, float64 of shape (lines, 1 + features).
+    """
+
+    users: np.ndarray
+    values: np.ndarray
 
 
 class FeatureReader:
@@ -70,11 +89,11 @@ class FeatureReader:
 
     def raw_blocks(
         self, connection: psycopg.Connection[Any], relation: str, ranges: Sequence[tuple[str, str | None]]
-    ) -> Iterator[RawBlock]:
-        """Read inactive users of ranges of user_id, a block a range, in any order within it.
+    ) -> Iterator[RawUsers]:
+        """Read inactive users of ranges of user_id, in any order within a range.
 
-        Whose column is_inactive counts is said by `relation`. `batches` makes users of a block: one can be made while
-        the next is read.
+        Whose column is_inactive counts is said by `relation`. `batches` makes users of what arrived: that can be done
+        while the next is read.
         """
         topic = relation.removeprefix("features.")
         read_from = f"features.{self._catalogue.shown_of[topic]}" if topic in self._catalogue.shown_of else relation
@@ -86,27 +105,40 @@ class FeatureReader:
                 return f"{name}.user_id >= %(first)s{end}"
 
             asked = self._of_users(f"{read_from} as users", within, self._partial)
-            asked["source"] += "".join(self._towards_events(name, within) for name in self._event_columns())
             asked["source"] += f" where users.as_of_date = %(as_of_date)s and users.is_inactive and {within('users')}"
             parameters = {**self._parameters, "first": first, "next": following}
-            yield read_raw_block(connection, parameters=parameters, tables=self._tables(), **asked)
+            yield RawUsers(
+                read_raw_block(connection, parameters=parameters, **asked),
+                {
+                    name: read_raw_block(connection, parameters=parameters, **self._towards_events(name, within))
+                    for name in self._event_columns()
+                },
+            )
 
-    def batches(self, block: RawBlock, beside: psycopg.Connection[Any], rows: int) -> Iterator[UserBatch]:
-        """Make users of a block, sorted by user_id, at most `rows` at a time; nothing where there is nobody.
+    def batches(self, raw: RawUsers, beside: psycopg.Connection[Any], rows: int) -> Iterator[UserBatch]:
+        """Make users of a range, sorted by user_id, at most `rows` at a time; nothing where there is nobody.
 
         What holds of users of whom nothing is known is asked by the connection `beside`: one that is not reading.
         """
-        found = block.block(sorted_by="users.user_id")
-        for part in found.parts(rows) if len(found.numbers) else ():
-            yield self._batch(part, self._partial, beside)
+        found = raw.users.block(sorted_by="users.user_id")
+        lines = {name: _lines(towards, found.texts["users.user_id"]) for name, towards in raw.towards.items()}
+        for start in range(0, len(found.numbers), rows):
+            end = start + rows
+            inside = {name: (part.users >= start) & (part.users < end) for name, part in lines.items()}
+            of_part = {
+                name: _Lines(part.users[inside[name]] - start, part.values[inside[name]])
+                for name, part in lines.items()
+            }
+            yield self._batch(found.part(start, end), of_part, self._partial, beside)
 
     def nobody(self, beside: psycopg.Connection[Any]) -> UserBatch:
         """Return a batch without users."""
         texts = {name: pa.array([], pa.string()) for name in ("user_id", *self._texts)}
-        tables = {
-            name: Cells(np.zeros(0, dtype=np.int64), np.zeros((0, width))) for name, width in self._tables().items()
+        lines = {
+            name: _Lines(np.zeros(0, dtype=np.int64), np.zeros((0, 1 + len(names))))
+            for name, names in self._event_columns().items()
         }
-        return self._batch(Block(np.zeros((0, _COLUMNS_BEFORE + len(self._numbers))), texts, tables), (), beside)
+        return self._batch(Block(np.zeros((0, _COLUMNS_BEFORE + len(self._numbers))), texts), lines, (), beside)
 
     def of_users(self, connection: psycopg.Connection[Any], user_ids: Sequence[str]) -> pd.DataFrame:
         """Read the features of some users, each looked up, in any order; who has no row has no values."""
@@ -125,12 +157,8 @@ class FeatureReader:
     def _event_columns(self) -> Mapping[str, list[str]]:
         return self._catalogue.event_columns if self._event_types else {}
 
-    def _tables(self) -> Mapping[str, int]:
-        """What users bring of types of events, and how many columns: the place of the type, then its features."""
-        return {f"{name}.lines": 1 + len(names) for name, names in self._event_columns().items()}
-
     def _of_users(self, users: str, within: Callable[[str], str], partial: Sequence[str]) -> dict[str, Any]:
-        """What to read of a relation called users: arguments of `read_blocks`.
+        """What to read of a relation called users: arguments of `read_block`.
 
         `within` is the condition that a row of a relation is about one of them; `partial` are the relations that are
         read without the users of whom nothing is known.
@@ -168,26 +196,27 @@ class FeatureReader:
             "texts": ["users.user_id", *(column[name] for name in self._texts)],
         }
 
-    def _towards_events(self, relation: str, within: Callable[[str], str]) -> str:
-        """Join what users did towards types of events: a table a user, so that a user stays one row."""
-        cells = ", ".join(
-            f"coalesce(cast({self._catalogue.as_number(name, name)} as double precision), 'NaN')"
-            for name in self._catalogue.event_columns[relation]
-        )
-        return (
-            " left join (select user_id, array_agg(array[cast(array_position(%(event_types)s, event_type) - 1"
-            f" as double precision), {cells}]) as lines"
-            f" from features.{self._catalogue.known.get(relation, relation)} as towards"
-            f" where as_of_date = %(as_of_date)s and event_type = any(%(event_types)s) and {within('towards')}"
-            f" group by user_id) as {relation} on {relation}.user_id = users.user_id"
-        )
+    def _towards_events(self, relation: str, within: Callable[[str], str]) -> dict[str, Any]:
+        """What to read of what users did towards types of events: arguments of `read_block`.
 
-    def _batch(self, block: Block, partial: Sequence[str], beside: psycopg.Connection[Any]) -> UserBatch:
+        It is not joined to the users there: each user would bring a table, and to make those takes longer than to find
+        the users of the lines.
+        """
+        return {
+            "source": f"from features.{self._catalogue.known.get(relation, relation)} as towards"
+            f" where as_of_date = %(as_of_date)s and event_type = any(%(event_types)s) and {within('towards')}",
+            "numbers": [
+                "array_position(%(event_types)s, event_type) - 1",
+                *(self._catalogue.as_number(name, name) for name in self._catalogue.event_columns[relation]),
+            ],
+            "texts": ["towards.user_id"],
+        }
+
+    def _batch(
+        self, block: Block, lines: Mapping[str, _Lines], partial: Sequence[str], beside: psycopg.Connection[Any]
+    ) -> UserBatch:
         features = self._features(block, partial, beside)
-        blocks = [
-            self._towards(relation, cells, features.index, beside)
-            for relation, cells in zip(self._event_columns(), block.tables.values(), strict=True)
-        ]
+        blocks = [self._towards(relation, part, features.index, beside) for relation, part in lines.items()]
         names = self._catalogue.event_names
         joined = np.concatenate(blocks, axis=2) if blocks else np.zeros((len(self._event_types), len(features), 0))
         towards = {
@@ -217,19 +246,19 @@ class FeatureReader:
             features[name] = column.dictionary_encode().to_pandas().array
         return features
 
-    def _towards(self, relation: str, cells: Cells, user_ids: pd.Index, beside: psycopg.Connection[Any]) -> np.ndarray:
+    def _towards(self, relation: str, lines: _Lines, user_ids: pd.Index, beside: psycopg.Connection[Any]) -> np.ndarray:
         """Features of a relation towards each type of event, (types, users, features)."""
         names = self._catalogue.event_columns[relation]
         towards = np.full((len(self._event_types), len(user_ids), len(names)), np.nan)
-        types = cells.values[:, 0].astype(np.int64)
+        types = lines.values[:, 0].astype(np.int64)
         if relation in self._catalogue.known:
             is_unknown = np.ones(towards.shape[:2], dtype=bool)
-            is_unknown[types, cells.rows] = False
+            is_unknown[types, lines.users] = False
             for event_type, part, unknown in zip(self._event_types, towards, is_unknown, strict=True):
                 if unknown.any():
                     of_all = self._of_unknown(beside, relation, user_ids[int(unknown.argmax())], event_type)
                     part[:] = [of_all[name] for name in names]
-        towards[types, cells.rows] = cells.values[:, 1:]
+        towards[types, lines.users] = lines.values[:, 1:]
         return towards
 
     def _of_unknown(
@@ -254,3 +283,12 @@ class FeatureReader:
                 found |= dict(zip(numbers, block.numbers[0], strict=True)) | dict(zip(texts, words, strict=True))
             self._unknown[relation, event_type] = found
         return self._unknown[relation, event_type]
+
+
+def _lines(towards: RawBlock, user_ids: pa.Array) -> _Lines:
+    """Lines of those of the users who are there; others in the range are active."""
+    block = towards.block()
+    (known,) = block.texts.values()
+    place = pc.index_in(known, value_set=user_ids)
+    is_there = pc.is_valid(place).to_numpy(zero_copy_only=False)
+    return _Lines(place.drop_null().to_numpy().astype(np.int64), block.numbers[is_there])

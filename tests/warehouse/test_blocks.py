@@ -6,6 +6,7 @@ import numpy as np
 import psycopg
 import pytest
 
+from local.postgres import EmbeddedPostgres
 from warehouse.blocks import read_block, read_raw_block
 from warehouse.door import Warehouse
 
@@ -21,7 +22,7 @@ ROWS = """
 def test_numbers_and_texts_come_out_as_they_are(warehouse: Warehouse, rows: int) -> None:
     with warehouse.transaction() as connection:
         connection.execute(ROWS.replace("%s", str(rows - 1)))
-        numbers, texts, _ = read_block(
+        numbers, texts = read_block(
             connection,
             "from marts.things where n >= %(least)s and key <> %(quoted)s order by n",
             {"least": 0, "quoted": "o'x%"},
@@ -39,28 +40,18 @@ def test_numbers_and_texts_come_out_as_they_are(warehouse: Warehouse, rows: int)
     assert texts["key"].to_pylist() == [row[5] for row in expected]
 
 
-@pytest.mark.parametrize("rows", [0, 1, 40])
-def test_tables_of_rows_come_out_line_by_line(warehouse: Warehouse, rows: int) -> None:
+@pytest.mark.parametrize("count", [0, 1, 3, 4, 5])
+def test_any_number_of_numbers_comes_out(warehouse: Warehouse, count: int) -> None:
     with warehouse.transaction() as connection:
-        numbers, texts, tables = read_block(
+        found = read_block(
             connection,
-            "from generate_series(1, %(rows)s) as n left join lateral (select array_agg(array[line, n / 8.0::float8,"
-            " 'NaN'] order by line) as lines from generate_series(1, n %% 4) as line) as found on true order by n",
-            {"rows": rows},
-            numbers=["n"],
-            texts=["case when mod(n, 2) > 0 then 'é' || n end"],
-            tables={"found.lines": 3, "array[array[n, -n]]::float8[]": 2},
+            "from generate_series(1, 3) as n order by n",
+            {},
+            numbers=[f"n * {place}" for place in range(count)],
+            texts=["n::text"],
         )
-    expected = [(n - 1, line, n / 8) for n in range(1, rows + 1) for line in range(1, n % 4 + 1)]
-    lines = tables["found.lines"]
-    assert lines.values.shape == (len(expected), 3)
-    assert list(zip(lines.rows, *lines.values[:, :2].T, strict=True)) == expected
-    assert np.isnan(lines.values[:, 2]).all()
-    pairs = tables["array[array[n, -n]]::float8[]"]
-    np.testing.assert_array_equal(pairs.values, numbers * [1, -1])
-    np.testing.assert_array_equal(pairs.rows, np.arange(rows))
-    (words,) = texts.values()
-    assert words.to_pylist() == [f"é{n}" if n % 2 else None for n in range(1, rows + 1)]
+    np.testing.assert_array_equal(found.numbers, np.outer([1, 2, 3], np.arange(count)))
+    assert found.texts["n::text"].to_pylist() == ["1", "2", "3"]
 
 
 def test_rows_are_sorted_with_all_they_brought_and_cut_into_parts(warehouse: Warehouse) -> None:
@@ -71,7 +62,6 @@ def test_rows_are_sorted_with_all_they_brought_and_cut_into_parts(warehouse: War
             {},
             numbers=["n", "n / 2.0"],
             texts=["lpad(n::text, 1 + n / 100, '0')", "md5(n::text)"],
-            tables={"case when mod(n, 3) > 0 then array[array[n, n + 1], array[-n, 0]]::float8[] end": 2},
         )
     whole = raw.block(sorted_by="md5(n::text)")
     keys = whole.texts["md5(n::text)"].to_pylist()
@@ -79,15 +69,29 @@ def test_rows_are_sorted_with_all_they_brought_and_cut_into_parts(warehouse: War
     assert len(set(keys)) == 700
     assert [hashlib.md5(str(int(n)).encode()).hexdigest() for n in whole.numbers[:, 0]] == keys
     np.testing.assert_array_equal(whole.numbers[:, 1], whole.numbers[:, 0] / 2)
-    parts = list(whole.parts(128))
-    assert [len(part.numbers) for part in parts] == [128] * 5 + [60]
-    assert [key for part in parts for key in part.texts["md5(n::text)"].to_pylist()] == keys
-    for part in parts:
-        (cells,) = part.tables.values()
-        numbers = part.numbers[:, 0]
-        with_table = numbers[numbers % 3 > 0]
-        np.testing.assert_array_equal(numbers[cells.rows], np.repeat(with_table, 2))
-        np.testing.assert_array_equal(cells.values[::2], np.stack([with_table, with_table + 1], axis=1))
+    part = whole.part(640, 800)
+    np.testing.assert_array_equal(part.numbers, whole.numbers[640:])
+    assert part.texts["md5(n::text)"].to_pylist() == keys[640:]
+
+
+def test_a_database_of_another_encoding_is_refused_where_its_letters_would_be_cut_wrongly(
+    postgres: EmbeddedPostgres,
+) -> None:
+    with psycopg.connect(postgres.url(), autocommit=True) as connection:
+        connection.execute(
+            "create database latin template template0 encoding 'LATIN1' locale_provider builtin builtin_locale 'C'"
+            " lc_collate 'C' lc_ctype 'C'"
+        )
+    try:
+        with Warehouse(postgres.url("latin") + "?client_encoding=utf8").transaction() as connection:
+            assert read_block(connection, "", {}, numbers=[], texts=["'plain'"]).texts["'plain'"].to_pylist() == [
+                "plain"
+            ]
+            with pytest.raises(ValueError, match="client_encoding"):
+                read_block(connection, "", {}, numbers=[], texts=["'m\u00fcde'"])
+    finally:
+        with psycopg.connect(postgres.url(), autocommit=True) as connection:
+            connection.execute("drop database latin")
 
 
 def test_a_refused_query_raises_and_leaves_a_transaction_that_can_be_rolled_back(warehouse: Warehouse) -> None:
