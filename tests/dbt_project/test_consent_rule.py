@@ -31,10 +31,10 @@ def test_ledger_and_eligibility_follow_one_rule(eligible: Callable, histories, c
 @pytest.fixture
 def eligible(warehouse: Warehouse, dbt_project: DbtProject) -> Callable:
     """What the ledger and the compiled model say about acts, in a transaction that is rolled back."""
-    manifest = dbt_project.build(warehouse.url, date(2026, 1, 1), select=["+eligible_user_channels"])
+    manifest = dbt_project.build(warehouse.url, date(2026, 1, 1), select=["+user_channels_versions"])
     assert manifest
     compiled = (dbt_project.target_folder / "compiled/rekindle/models/features/decisions").joinpath(
-        "eligible_user_channels.sql"
+        "user_channels_versions.sql"
     )
     query = compiled.read_text().replace("cast(cast('2026-01-01' as date) as timestamp) at time zone 'UTC'", "{cut}")
     assert query.count("{cut}") == 2

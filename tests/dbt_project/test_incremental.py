@@ -113,6 +113,7 @@ def test_seven_daily_runs_equal_one_full_build(warehouse_url: str, dbt_project: 
     compared = dict.fromkeys(WHOLE_TABLES, "true")
     compared |= {f"features.feat_user_{topic}": KNOWN for topic in FEATURE_TOPICS}
     compared["features.feat_user_event_types"] = KNOWN_TYPES
+    compared["features.eligible_user_channels"] = f"as_of_date = '{LAST_DATE}'"
     daily = {table: rows_of(warehouse_url, table, condition) for table, condition in compared.items()}
 
     assert indexes_of_changed_days(warehouse_url) == 1, "made once, whatever the number of runs"
@@ -156,7 +157,7 @@ def test_gaps_backfills_and_reruns_end_in_what_full_builds_say(warehouse_url: st
             known_until = day
         dbt_project.build(warehouse_url, day, select=TABLES_ONLY)
 
-    relations = [f"features.feat_user_{topic}" for topic in FEATURE_TOPICS]
+    relations = [*(f"features.feat_user_{topic}" for topic in FEATURE_TOPICS), "features.eligible_user_channels"]
     built = {
         (day, relation): rows_of(warehouse_url, relation, f"as_of_date = '{day}'")
         for day in days[2:]
@@ -194,7 +195,7 @@ def test_dates_built_one_after_the_other_of_what_landed_before_all_of_them(
     for day in days[1:]:
         dbt_project.build(warehouse_url, day, select=TABLES_ONLY)
 
-    relations = [f"features.feat_user_{topic}" for topic in FEATURE_TOPICS]
+    relations = [*(f"features.feat_user_{topic}" for topic in FEATURE_TOPICS), "features.eligible_user_channels"]
     compared = f"as_of_date = '{LAST_DATE}'"
     built = {relation: rows_of(warehouse_url, relation, compared) for relation in relations}
     dbt_project.build(warehouse_url, LAST_DATE, full_refresh=True)

@@ -127,7 +127,7 @@ def test_one_inclusive_window_is_seen(one_warehouse_url: str, tmp_path: Path) ->
     for file, right, wrong in (
         ("macros/user_sums.sql", "activity_date < due.as_of_date", "activity_date <= due.as_of_date"),
         (
-            "models/features/decisions/eligible_user_channels.sql",
+            "models/features/decisions/user_channels_versions.sql",
             "decided_at < {{ as_of_at() }}",
             "decided_at <= {{ as_of_at() }}",
         ),
