@@ -26,10 +26,11 @@ _RELATIONS = """
     inner join pg_namespace as schemas on schemas.oid = relations.relnamespace
     where schemas.nspname = 'features' and relations.relname ~ '^(feat|known)_user_'
 """
-# How Postgres writes down a view of this project's form that shows some columns of one relation as they are.
+# How Postgres writes down a view of this project's form that shows some columns of one relation as they are. Before
+# version 16 it says of each column whose it is, though there is but one relation.
 _PROJECTION = re.compile(
     r" WITH (?P<name>\w+) AS \(\s+SELECT (?P<shown>[\w.,\s]+?)\s+FROM features\.(?P<source>\w+)\s+\)"
-    r"\s+SELECT (?P<selected>[\w,\s]+?)\s+FROM (?P=name);"
+    r"\s+SELECT (?P<selected>[\w.,\s]+?)\s+FROM (?P=name);"
 )
 
 
@@ -152,4 +153,5 @@ def _shown_of(definition: str) -> str | None:
     if found is None:
         return None
     shown, selected = (re.split(r",\s*", found[part]) for part in ("shown", "selected"))
-    return found["source"] if shown == [f"{found['source']}.{name}" for name in selected] else None
+    columns = [column.removeprefix(f"{found['name']}.") for column in selected]
+    return found["source"] if shown == [f"{found['source']}.{column}" for column in columns] else None

@@ -232,7 +232,8 @@ def user_ranges(connection: psycopg.Connection[Any], rows: int) -> list[tuple[st
     users, bounds = found if found is not None and found[1] else (0, [])
     if not bounds:
         numbered = connection.execute(
-            "select user_id from (select user_id, row_number() over (order by user_id) as place from raw.users)"
+            "select user_id"
+            " from (select user_id, row_number() over (order by user_id) as place from raw.users) as users"
             " where place %% %(rows)s = 0 order by place",
             {"rows": rows},
         ).fetchall()

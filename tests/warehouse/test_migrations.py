@@ -112,6 +112,15 @@ def test_a_login_that_may_not_create_roles_is_told_the_sql(postgres: EmbeddedPos
                 connection.execute(f"alter role hidden_{role} rename to {role}")
 
 
+def test_a_server_that_is_too_old_is_refused_before_anything_is_made(
+    empty_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("warehouse.migrations.OLDEST_POSTGRES", 99)
+    with pytest.raises(MigrationError, match=r"is Postgres \d\d, and Rekindle needs 99 or newer"):
+        migrate(empty_url)
+    assert not catalogue(empty_url)
+
+
 def test_a_login_without_rights_is_told_what_to_grant(postgres: EmbeddedPostgres, empty_url: str) -> None:
     with psycopg.connect(postgres.url(), autocommit=True) as connection:
         connection.execute("drop role if exists powerless")

@@ -25,6 +25,9 @@ FOLDER = Path(str(files(__package__)))
 # Number of the advisory lock that keeps two migrations of one database apart.
 MIGRATION_LOCK = 7_302_801
 
+# Oldest major version that all of our SQL was tried on.
+OLDEST_POSTGRES = 14
+
 
 class MigrationError(RuntimeError):
     """The warehouse cannot be brought up to date; the message says what to do."""
@@ -40,10 +43,17 @@ def migrate(url: str) -> tuple[str, ...]:
         Sentences somebody should read, such as the SQL for roles that this login may not create.
 
     Raises:
-        MigrationError: the login lacks a right, or the warehouse is of a newer version than this code.
+        MigrationError: the login lacks a right, Postgres is too old, or the warehouse is of a newer version than
+            this code.
     """
     parameters = connection_parameters(url)
-    Warehouse(url).connect().close()  # an address that does not answer stops here, with a sentence
+    with Warehouse(url).connect() as answering:  # an address that does not answer stops here, with a sentence
+        major = answering.info.server_version // 10_000
+    if major < OLDEST_POSTGRES:
+        raise MigrationError(
+            f"The warehouse is Postgres {major}, and Rekindle needs {OLDEST_POSTGRES} or newer: upgrade the server, or"
+            " let WAREHOUSE_URL name another one."
+        )
     engine = create_engine(
         URL.create("postgresql+psycopg"), creator=lambda: psycopg.connect(url, connect_timeout=10), poolclass=NullPool
     )

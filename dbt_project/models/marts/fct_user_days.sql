@@ -239,8 +239,9 @@ days as (
     select
         -- Before all columns, as `lag` looks for it in every row.
         day_number,
-        -- The order says nothing here, but keeps Postgres from counting each helper's part and adding them up later.
-        any_value(user_id order by day_number) as user_id,
+        -- All are the same. The order says nothing here, but keeps Postgres from counting each helper's part and adding
+        -- them up later.
+        min(user_id order by day_number) as user_id,
         max(device_id) as device_id,
 
         max(device_type) as device_type,

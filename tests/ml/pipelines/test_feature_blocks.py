@@ -6,7 +6,7 @@ import pytest
 
 from ml.pipelines import batches
 from ml.pipelines.batches import read_user_batches, read_users
-from ml.pipelines.catalogue import FeatureCatalogue
+from ml.pipelines.catalogue import FeatureCatalogue, _shown_of
 from ml.pipelines.reading import read_event_features, read_inactive_users, read_training_rows, user_ranges
 from tests.ml.pipelines.house import DAY, House
 
@@ -52,6 +52,17 @@ def test_views_that_show_columns_of_one_relation_are_read_from_it_together(house
     everybody = read_inactive_users(house.warehouse, DAY)
     assert everybody["temper"].tolist() == everybody["mood"].tolist()
     assert everybody["zest"].notna().tolist() == everybody["is_tall"].tolist()
+
+
+@pytest.mark.parametrize("of_whom", ["", "mood."], ids=["Postgres 16 and newer", "Postgres 14 and 15"])
+def test_a_view_is_recognised_as_each_version_of_postgres_writes_it_down(of_whom: str) -> None:
+    definition = (
+        " WITH mood AS (\n         SELECT wide.user_id,\n            wide.energy\n           FROM features.wide\n"
+        "        )\n"
+        f" SELECT {of_whom}user_id,\n    {of_whom}energy\n   FROM mood;"
+    )
+    assert _shown_of(definition) == "wide"
+    assert _shown_of(definition.replace("wide.energy\n", "wide.energy + 1 AS energy\n")) is None
 
 
 @pytest.mark.parametrize("rows", [7, 65_536])
