@@ -370,6 +370,8 @@ def _server_settings() -> dict[str, str]:
         "max_wal_size": "4GB",
         "checkpoint_timeout": "15min",
         "random_page_cost": "1.1",
+        # What is mostly in the page cache is read sooner than a worker is asked to, as Postgres 18 does by default.
+        "io_method": "sync",
         # Promises (delivery, consent) rest on a commit: it is on disk before anybody hears of it.
         "synchronous_commit": "on",
         "shared_preload_libraries": "",

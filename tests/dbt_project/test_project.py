@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from typing import Any
 
@@ -72,6 +73,23 @@ def test_every_consumer_has_an_owner_and_every_feature_a_consumer(manifest: dict
         if model["name"].startswith("feat_user_") and model["unique_id"] not in read
     ]
     assert unread == []
+
+
+def test_what_takes_longest_begins_first(manifest: dict[str, Any]) -> None:
+    """dbt begins what stands on fewer levels of other models first, and only then goes by the name."""
+    features = {model["unique_id"]: model for model in models(manifest) if model["schema"] == "features"}
+
+    def level(unique_id: str) -> int:
+        before = [level(other) for other in features[unique_id]["depends_on"]["nodes"] if other in features]
+        return 1 + max(before, default=0)
+
+    levels = {
+        model["name"]: level(model["unique_id"])
+        for model in features.values()
+        if re.fullmatch(r"user_\w+_versions(_\d_of_2)?", model["name"]) and model["name"] != "user_channels_versions"
+    }
+    largest = {"user_sums_versions_1_of_2", "user_sums_versions_2_of_2", "user_social_versions"}
+    assert max(levels[name] for name in largest) < min(levels[name] for name in levels.keys() - largest)
 
 
 def test_lists_of_the_contract_are_the_columns_of_the_features() -> None:

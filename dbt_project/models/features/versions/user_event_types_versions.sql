@@ -25,6 +25,8 @@ where
 {%- endcall %}
 {%- endif %}
 
+{{ begins_after_the_largest() }}
+
 with
 
 happened as (

@@ -38,6 +38,8 @@ where
 {%- endcall %}
 {%- endif %}
 
+{{ begins_after_the_largest() }}
+
 with
 
 due as (

@@ -13,6 +13,8 @@ where
 {%- endcall %}
 {%- endif %}
 
+{{ begins_after_the_largest() }}
+
 with
 
 due as (

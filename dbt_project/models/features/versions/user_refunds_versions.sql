@@ -7,6 +7,8 @@ where {{ is_open("refunded_date", run_before) }}
 {%- endcall %}
 {%- endif %}
 
+{{ begins_after_the_largest() }}
+
 with
 
 refund_days as (
