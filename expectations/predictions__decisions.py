@@ -23,18 +23,18 @@ def suite(border: Border) -> Suite:
             covers_inactive_users(border),
             *within_budget,
             no_rows(
-                "select event_id from {batch} inner join features.open_events using (as_of_date, event_id) "
+                "select event_id from {batch} as batch inner join features.open_events using (as_of_date, event_id) "
                 "where decision = 'target' and capacity_left is not null "
                 "group by event_id, capacity_left having count(*) > capacity_left",
                 "an event has more guests than seats",
             ),
             no_rows(
-                "select user_id from {batch} left join features.open_events using (as_of_date, event_id) "
+                "select user_id from {batch} as batch left join features.open_events using (as_of_date, event_id) "
                 "where decision = 'target' and title is null",
                 "somebody is invited to an event that is not open",
             ),
             no_rows(
-                "select user_id from {batch} left join features.eligible_user_channels as granted "
+                "select user_id from {batch} as batch left join features.eligible_user_channels as granted "
                 "using (as_of_date, user_id, channel) where decision = 'target' and granted.user_id is null",
                 "somebody is invited over a channel without consent",
             ),

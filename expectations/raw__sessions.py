@@ -10,12 +10,12 @@ def suite(border: Border) -> Suite:
     stale = f"{last_session} having max(started_at) < {border.as_of} - interval '{{days}} days'"
     # The week before the last session, not before the as_of_date: a stale batch has a rule of its own.
     half_week = f"""
-        with last_day as (select max(started_at) as ends_at from {{batch}}),
+        with last_day as (select max(started_at) as ends_at from {{batch}} as batch),
         weeks as (
             select
                 count(*) filter (where started_at > ends_at - interval '7 days') as last_week,
                 count(*) filter (where started_at <= ends_at - interval '7 days') / 4.0 as usual_week
-            from {{batch}} cross join last_day
+            from {{batch}} as batch cross join last_day
             where started_at > ends_at - interval '35 days'
         )
         select last_week, usual_week from weeks

@@ -53,7 +53,11 @@ def rows_at_least(minimum: int, because: str) -> Any:
 
 
 def no_rows(query: str, because: str, *, severity: FailureSeverity = CRITICAL) -> Any:
-    """`query` (with `{batch}` for the batch) returns no row."""
+    """`query` (with `{batch}` for the batch) returns no row.
+
+    Where the query joins, Great Expectations leaves it to the query to name the batch, as Postgres before 16 asks for:
+    `{batch} as batch`.
+    """
     return gxe.UnexpectedRowsExpectation(
         unexpected_rows_query=query, description=because, severity=severity, meta={"because": because}
     )
@@ -64,7 +68,7 @@ def covers_inactive_users(border: Border) -> Any:
     return no_rows(
         f"""
             select written, inactive, known
-            from (select count(*) as written from {{batch}}) as batch
+            from (select count(*) as written from {{batch}} as batch) as counted
             cross join (
                 select count(*) filter (where is_inactive) as inactive, count(*) as known
                 from {border.settings.activity_relation} where as_of_date = {border.day}

@@ -196,3 +196,6 @@ def test_every_suite_is_one_table_and_every_expectation_has_a_severity_and_a_rea
         for expectation in suite.expectations:
             assert expectation.meta["because"]
             assert expectation.severity in {CRITICAL, WARNING}
+            query = getattr(expectation, "unexpected_rows_query", "")
+            if "join" in query:  # then it names the batch itself, as Postgres before 16 asks for
+                assert query.count("{batch}") == query.count("{batch} as batch")
