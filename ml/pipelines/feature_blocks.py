@@ -1,6 +1,6 @@
 """Reads features of whole ranges of users, everything that is known of a user in one row of one query."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, NamedTuple
@@ -88,7 +88,7 @@ class FeatureReader:
         self._unknown: dict[tuple[str, str], dict[str, Any]] = {}
 
     def raw_blocks(
-        self, connection: psycopg.Connection[Any], relation: str, ranges: Sequence[tuple[str, str | None]]
+        self, connection: psycopg.Connection[Any], relation: str, ranges: Iterable[tuple[str, str | None]]
     ) -> Iterator[RawUsers]:
         """Read inactive users of ranges of user_id, in any order within a range.
 

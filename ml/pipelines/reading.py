@@ -1,6 +1,7 @@
 """Reads users, examples and open events from the feature tables, for training and scoring alike."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
@@ -218,10 +219,11 @@ def read_in_bulk(connection: psycopg.Connection[Any]) -> None:
     connection.execute("set local max_parallel_workers_per_gather = 0")
 
 
-def user_ranges(connection: psycopg.Connection[Any], rows: int) -> list[tuple[str, str | None]]:
+def user_ranges(connection: psycopg.Connection[Any], rows: int) -> Iterator[tuple[str, str | None]]:
     """Cut all users into ranges of user_id with some `rows` users each: first user, and the first of the next range.
 
-    Where to cut is known from the statistics of raw.users; without any all users are numbered.
+    Where to cut is known from the statistics of raw.users. These have some hundred places whatever the number of users:
+    where that is too few, or where there are none, users are counted off by their index, range by range as asked for.
     """
     found = connection.execute(
         "select users.reltuples, statistics.histogram_bounds::text::text[]"
@@ -230,18 +232,19 @@ def user_ranges(connection: psycopg.Connection[Any], rows: int) -> list[tuple[st
         " where (schemas.nspname, users.relname) = ('raw', 'users') and statistics.attname = 'user_id'"
     ).fetchone()
     users, bounds = found if found is not None and found[1] else (0, [])
-    if not bounds:
-        numbered = connection.execute(
-            "select user_id"
-            " from (select user_id, row_number() over (order by user_id) as place from raw.users) as users"
-            " where place %% %(rows)s = 0 order by place",
-            {"rows": rows},
-        ).fetchall()
-        bounds = ["", *(user_id for (user_id,) in numbered)]
-        users = rows * len(bounds)
-    count = min(math.ceil(users / rows), len(bounds)) or 1
-    starts = ["", *(bounds[len(bounds) * number // count] for number in range(1, count))]
-    return list(zip(starts, [*starts[1:], None], strict=True))
+    count = math.ceil(users / rows) or 1
+    if count < len(bounds):
+        starts = ["", *(bounds[len(bounds) * number // count] for number in range(1, count))]
+        yield from zip(starts, [*starts[1:], None], strict=True)
+        return
+    first: str | None = ""
+    while first is not None:
+        next_row = connection.execute(
+            "select user_id from raw.users where user_id >= %s order by user_id offset %s limit 1", (first, rows)
+        ).fetchone()
+        following = None if next_row is None else str(next_row[0])
+        yield first, following
+        first = following
 
 
 def read_inactive_users(

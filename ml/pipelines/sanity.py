@@ -23,7 +23,7 @@ __all__ = ["Probe"]
 
 _PROBED_USERS = 1000
 # They are spread over so many, the first there are: to draw from all would take longer than to score.
-_USERS_TO_CHOOSE_FROM = 65_536
+_USERS_TO_CHOOSE_FROM = 8_192
 # Fewer users may well be alike.
 _ENOUGH_TO_DIFFER = 100
 
@@ -45,17 +45,16 @@ class Probe:
     def read(cls, warehouse: Warehouse, as_of_date: date) -> "Probe":
         """Read some inactive users of a date; none where its features are not built."""
         with warehouse.transaction() as connection:
-            ranges = user_ranges(connection, _USERS_TO_CHOOSE_FROM)
-        # Users are asked for range by range, so that a million need not be sorted for it.
-        for first, following in ranges:
-            found = warehouse.read_frame(
-                f"select user_id from {ACTIVITY_SOURCE} where as_of_date = %(as_of_date)s and is_inactive"
-                " and user_id >= %(first)s and (%(next)s::text is null or user_id < %(next)s)"
-                " order by user_id limit %(most)s",
-                {"as_of_date": as_of_date, "first": first, "next": following, "most": _USERS_TO_CHOOSE_FROM},
-            )
-            if len(found):
-                break
+            # Users are asked for range by range, so that a million need not be sorted for it.
+            for first, following in user_ranges(connection, _USERS_TO_CHOOSE_FROM):
+                found = warehouse.read_frame(
+                    f"select user_id from {ACTIVITY_SOURCE} where as_of_date = %(as_of_date)s and is_inactive"
+                    " and user_id >= %(first)s and (%(next)s::text is null or user_id < %(next)s)"
+                    " order by user_id limit %(most)s",
+                    {"as_of_date": as_of_date, "first": first, "next": following, "most": _USERS_TO_CHOOSE_FROM},
+                )
+                if len(found):
+                    break
         user_ids = found["user_id"].iloc[:: max(1, len(found) // _PROBED_USERS)]
         users = read_users(warehouse, as_of_date, [str(user) for user in user_ids[:_PROBED_USERS]])
         return cls(users, pd.DataFrame(np.nan, users.index, FeatureCatalogue.read(warehouse).event_names))
