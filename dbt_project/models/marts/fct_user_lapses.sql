@@ -136,6 +136,41 @@ lapses as (
 
 ),
 
+known_users as (
+
+    {%- if is_incremental() %}
+
+    -- Looked up one by one: a join would go through everybody for the few.
+    select
+        concerned.user_id,
+
+        known.registered_date
+
+    from (
+        select distinct lapses.user_id
+        from lapses
+    ) as concerned
+    cross join
+        lateral (
+            select all_users.registered_date
+            from {{ ref("dim_users") }} as all_users
+            where all_users.user_id = concerned.user_id
+            limit 1 -- noqa: AM09
+        ) as known
+
+    {%- else %}
+
+    select
+        user_id,
+
+        registered_date
+
+    from {{ ref("dim_users") }}
+
+    {%- endif %}
+
+),
+
 -- Nobody exists before the day after the registration.
 lapses_of_users as (
 
@@ -152,7 +187,7 @@ lapses_of_users as (
         lapses.returned_at
 
     from lapses
-    inner join {{ ref("dim_users") }} as known_users
+    inner join known_users
         on lapses.user_id = known_users.user_id
 
 ),

@@ -1,8 +1,9 @@
+{#- By one process: helpers would each count all acts, to join them to their own part of the users. -#}
 {{
     config(
         incremental_strategy="replace_versions",
         unique_key=["user_id", "channel", "valid_from_date"],
-        sql_header=settings_of_a_large_sort(),
+        sql_header=settings_of_look_ups() ~ settings_of_a_large_sort(),
         pre_hook="{{ remember_landings() }}",
         indexes=[
             {"columns": ["user_id", "channel", "valid_from_date"], "unique": true},
