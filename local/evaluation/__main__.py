@@ -2,9 +2,11 @@
 
 import argparse
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from local.evaluation.run import Evaluation, World, evaluate_world, postgres
+from local.samples import game_world
 from local.samples.game_world.parameters import VARIANTS
 
 _PLANS = ("random", "likeliest", "analyst", "product", "product_as_shipped", "attainable", "oracle")
@@ -48,7 +50,7 @@ def describe(evaluation: Evaluation) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Evaluate the chosen worlds one after the other."""
     parser = argparse.ArgumentParser(prog="make evaluate ARGS=", description=__doc__)
     parser.add_argument("--variant", nargs="+", choices=VARIANTS, default=list(VARIANTS))
@@ -57,7 +59,14 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where worlds and databases are kept; thrown away when left out")
     parser.add_argument("--json", type=Path, help="a file to which one line of JSON is added for each world")
     parser.add_argument("--notes", action="store_true", help="also print what the product's stages reported")
-    chosen = parser.parse_args()
+    chosen = parser.parse_args(arguments)
+    # Before a server is started: a world in the middle of many that cannot be made would cost all before it.
+    try:
+        for players in chosen.players:
+            for seed in chosen.seed:
+                game_world.check_world(players, seed, chosen.variant[0])
+    except ValueError as error:
+        parser.error(str(error))
     with tempfile.TemporaryDirectory(prefix="rekindle-evaluation-") as temporary:
         folder = chosen.folder.resolve() if chosen.folder else Path(temporary)
         # As root the server runs as another user, who has to get in.

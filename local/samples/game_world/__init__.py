@@ -23,7 +23,7 @@ from local.samples.game_world.simulation import Server
 from local.samples.game_world.tables import ServerTables, describe_events, describe_items, describe_server
 from local.samples.game_world.truth import PLAYER_SCHEMA, TRUTH_SCHEMA, describe_players, describe_truth
 
-__all__ = ["DEFAULT_AS_OF", "DESCRIPTION", "simulate", "version", "write_source"]
+__all__ = ["DEFAULT_AS_OF", "DESCRIPTION", "check_world", "simulate", "version", "write_source"]
 
 DESCRIPTION = "A made-up mobile game: 18 months, six types of events, campaigns with control groups, a known truth"
 DEFAULT_AS_OF = AS_OF_DATE
@@ -47,6 +47,20 @@ def version(
     return f"code {code.hexdigest()[:12]}, {libraries}, {players} players, seed {seed}, variant {variant}"
 
 
+def check_world(players: int, seed: int, variant: str) -> None:
+    """Refuse a world that cannot be made, before anything is written or started for it.
+
+    Raises:
+        ValueError: for an unknown variant, no players, or a negative seed.
+    """
+    if variant not in VARIANTS:
+        raise ValueError(f"There is no variant {variant!r} of the game world: use one of {', '.join(VARIANTS)}.")
+    if players < 1:
+        raise ValueError("A game world needs at least one player.")
+    if seed < 0:
+        raise ValueError(f"The seed of a game world must be 0 or more, not {seed}.")
+
+
 def write_source(
     folder: Path,
     *,
@@ -60,18 +74,15 @@ def write_source(
     Args:
         folder: where the source is written.
         players: how many players ever register, 1 or more.
-        seed: another seed is another world.
+        seed: another seed is another world, 0 or more.
         variant: how events work, one of VARIANTS.
         truth_folder: where the truth is written (`responses.parquet`, `players.parquet`, `channels.parquet`); nowhere
             when left out. It must not lie in the source's folder.
 
     Raises:
-        ValueError: for an unknown variant, no players, or a truth that would lie in the source's folder.
+        ValueError: for a world that `check_world` refuses, or a truth that would lie in the source's folder.
     """
-    if variant not in VARIANTS:
-        raise ValueError(f"There is no variant {variant!r} of the game world: use one of {', '.join(VARIANTS)}.")
-    if players < 1:
-        raise ValueError("A game world needs at least one player.")
+    check_world(players, seed, variant)
     if truth_folder is not None and truth_folder.resolve().is_relative_to(folder.resolve()):
         raise ValueError(f"The truth must not lie where the product reads: choose a folder outside {folder}.")
     folder.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from local.evaluation import __main__ as command
 from local.evaluation import plans, run
 from local.evaluation.run import World, evaluate_world
 from local.postgres import EmbeddedPostgres
@@ -52,3 +53,20 @@ def test_a_tiny_world_is_evaluated_from_its_files_to_the_worth_of_plans(
     assert evaluation.interval_coverage > 0.8
     assert set(evaluation.seconds) == {"land_source", "build_features", "train_models", "score_users"}
     assert not evaluation.world.was_tuned_on
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(["--players", "20", "0"], "at least one player"), (["--seed", "1", "-1"], "must be 0 or more, not -1")],
+)
+def test_worlds_that_cannot_be_are_refused_before_anything_is_started(
+    arguments: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def start(folder: Path) -> None:
+        raise AssertionError(f"A server was started in {folder}.")
+
+    monkeypatch.setattr(command, "postgres", start)
+    with pytest.raises(SystemExit) as ended:
+        command.main(arguments)
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err

@@ -320,8 +320,11 @@ def test_a_world_of_one_player_and_a_world_that_cannot_be(tmp_path: Path) -> Non
     assert pq.read_metadata(tmp_path / "one" / "users.parquet").num_rows == 1
     with pytest.raises(ValueError, match="at least one player"):
         game_world.write_source(tmp_path / "none", players=0)
+    with pytest.raises(ValueError, match="must be 0 or more, not -1"):
+        game_world.write_source(tmp_path / "none", players=1, seed=-1)
     with pytest.raises(ValueError, match="use one of slopes"):
         game_world.write_source(tmp_path / "none", variant="sideways")
+    assert not (tmp_path / "none").exists()
 
 
 def test_memory_is_bounded_by_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
