@@ -152,6 +152,10 @@ class _Tally:
         found = [int((kept & rows.is_exposed).sum()), int((kept & ~rows.is_exposed).sum())]
         if not refusal and (sum(found) < self._rules.minimum_outcomes or min(found) == 0):
             refusal = f"too few outcomes: {found[0]} among the exposed, {found[1]} among the others"
+        compared = rows.outcomes[outcome][(self._cells == cell) & (self._source.weights > 0)]
+        if not refusal and (compared == compared[0]).all():
+            # Without any spread the error would be 0, and what rounding leaves of the difference would look certain.
+            refusal = "everybody had the same outcome"
         if refusal:
             return None, refusal
         variable, covariates = self._source.carriers[outcome]

@@ -88,11 +88,12 @@ class Evidence:
 
 
 def prepare_randomised(rows: Exposures) -> Source | None:
-    """Weights 1 / P(own arm), and what users were expected to do anyway as covariate; None without both arms."""
+    """Weights like 1 / P(own arm), and what users were expected to do anyway as covariate; None without both arms."""
     if not (rows.is_exposed.any() and (~rows.is_exposed).any()):
         return None
     chance = np.where(rows.is_exposed, rows.assignment_probability, 1.0 - rows.assignment_probability)
-    weights = 1.0 / chance
+    # Only their ratios count: in this unit the square of a chance next to 0 does not overflow.
+    weights = chance.min() / chance
     design = build_design(rows.features)
     names = tuple(rows.outcomes)
     outcomes = np.column_stack([rows.outcomes[name] for name in names])

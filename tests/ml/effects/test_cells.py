@@ -193,3 +193,29 @@ def test_a_forest_plot_lists_every_cell():
 def test_probabilities_of_zero_or_one_are_no_chance():
     with pytest.raises(EffectsError, match="strictly between"):
         make_exposures(np.array([True, False]), {"return": np.zeros(2)}, np.zeros((2, 1)), probability=1.0)
+
+
+@pytest.mark.parametrize("probability", [0.5, np.nan])
+def test_where_everybody_did_the_same_no_number_is_shown(probability):
+    """Rounding would leave a difference of 1e-11 with an error of 0: a certain effect where there is none."""
+    random = np.random.default_rng(10)
+    is_exposed = random.random(400) < 0.5
+    outcomes = {"return": np.ones(400), "revenue": np.full(400, 3.0)}
+    cells = measure_cells(make_exposures(is_exposed, outcomes, random.normal(size=(400, 3)), probability=probability))
+    assert {cell.evidence for cell in cells} == {"insufficient"}
+    assert {cell.diagnostics["reason"] for cell in cells} == {"everybody had the same outcome"}
+
+
+@pytest.mark.parametrize("smallest", [1e-12, 1e-300, 5e-324])
+def test_chances_next_to_zero_and_one_stop_nothing(smallest):
+    random = np.random.default_rng(11)
+    probability = np.where(random.random(400) < 0.5, smallest, 1 - 1e-16)
+    returned = (random.random(400) < 0.3).astype(float)
+    cells = measure_cells(
+        make_exposures(
+            random.random(400) < 0.5, {"return": returned}, random.normal(size=(400, 3)), probability=probability
+        )
+    )
+    assert cells
+    shown = [cell for cell in cells if cell.effect is not None]
+    assert np.isfinite([(cell.effect, cell.low, cell.high, cell.p_value) for cell in shown]).all()
