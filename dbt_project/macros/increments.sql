@@ -64,7 +64,11 @@
 {%- endmacro %}
 
 
-{#- Rows that landed after what the table being built has taken up, as a condition; those without a number are always new. -#}
+{#-
+    Rows that landed after what the table being built has taken up, as a condition; those without a number are always new.
+    The number is asked for, not written down: statistics of before the last landing know no larger one, and Postgres would
+    plan for no row at all, where it joins a day's users with a day's rows pair by pair.
+-#}
 {% macro has_landed_since(landing_column="landing_id") -%}
     {%- set question -%}
         select coalesce(max(landing_id), -1)
@@ -72,7 +76,7 @@
         where relation_name = '{{ this.identifier }}'
     {%- endset -%}
     {%- set newest = run_query(question).columns[0].values()[0] if execute else -1 -%}
-    ({{ landing_column }} is null or {{ landing_column }} > {{ newest }})
+    ({{ landing_column }} is null or {{ landing_column }} > (select {{ newest }}))
 {%- endmacro %}
 
 

@@ -182,6 +182,26 @@ def test_a_gap_of_weeks_between_two_runs_loses_nothing(warehouse_url: str, dbt_p
     assert after_the_gap == rows_of(warehouse_url, "marts.fct_user_days")
 
 
+def test_a_day_is_not_planned_as_no_rows_because_statistics_are_older(
+    warehouse_url: str, dbt_project: DbtProject
+) -> None:
+    """Who expects none joins the users of a day with its rows pair by pair, which with 27,000 of each takes 30 seconds."""
+    world, before = draw_world(23), LAST_DATE - timedelta(days=6)
+    landed = {table: [row[column] for row in world.tables[table]] for table, column in TIMES.items()}
+    RandomWorld(tables={table: [] for table in TIMES}, items=world.items).write(warehouse_url)
+    land(warehouse_url, world, landed, FIRST_DAY, midnight(before))
+    dbt_project.build(warehouse_url, before, select=["+fct_user_days"], full_refresh=True)
+    with psycopg.connect(warehouse_url) as connection:
+        connection.execute("analyze")
+    land(warehouse_url, world, landed, midnight(before), midnight(LAST_DATE))
+    dbt_project.build(warehouse_url, LAST_DATE, command="compile", select=["fct_user_days"])
+    (compiled,) = (dbt_project.target_folder / "compiled").rglob("fct_user_days.sql")
+    with psycopg.connect(warehouse_url) as connection:
+        (plan,) = connection.execute(f"explain (format json) {compiled.read_text()}").fetchone() or ()
+    expected = {part.get("Subplan Name"): part["Plan Rows"] for part in plan[0]["Plan"]["Plans"]}
+    assert expected["CTE new_days"] > len(TIMES), expected
+
+
 def test_dates_built_one_after_the_other_of_what_landed_before_all_of_them(
     warehouse_url: str, dbt_project: DbtProject
 ) -> None:
