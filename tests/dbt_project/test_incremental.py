@@ -185,7 +185,7 @@ def test_a_gap_of_weeks_between_two_runs_loses_nothing(warehouse_url: str, dbt_p
 def test_a_day_is_not_planned_as_no_rows_because_statistics_are_older(
     warehouse_url: str, dbt_project: DbtProject
 ) -> None:
-    """Who expects none joins the users of a day with its rows pair by pair, which with 27,000 of each takes 30 seconds."""
+    """Who expects none joins the users of a day with its rows pair by pair: of 27,000 each that takes 30 seconds."""
     world, before = draw_world(23), LAST_DATE - timedelta(days=6)
     landed = {table: [row[column] for row in world.tables[table]] for table, column in TIMES.items()}
     RandomWorld(tables={table: [] for table in TIMES}, items=world.items).write(warehouse_url)

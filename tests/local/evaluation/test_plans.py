@@ -90,6 +90,18 @@ def test_the_ceiling_learns_from_other_users_only(features: pd.DataFrame) -> Non
     assert abs(np.corrcoef(learned[:, 0] - known[:, 0], noise[:, 0])[0, 1]) < 0.15
 
 
+@pytest.mark.parametrize("users", [1, 7])
+def test_in_a_world_of_a_few_the_ceiling_is_what_others_are_worth(users: int) -> None:
+    alike = pd.DataFrame({"trait": np.ones(users)})
+    worth = np.arange(users, dtype=float)[:, np.newaxis]
+    learned = attainable_values([alike], worth)[:, 0]
+    if users == 1:
+        assert learned.tolist() == [0.0]
+    else:
+        assert np.ptp(learned) > 0
+        assert ((learned > 0) & (learned < users - 1)).all()
+
+
 def test_the_best_plan_is_worth_more_than_any_other(board: Board) -> None:
     values = np.random.default_rng(3).standard_normal((USERS, EVENTS))
     best = plan_value(best_plan(values, board), values)
