@@ -195,7 +195,7 @@ def test_a_day_is_not_planned_as_no_rows_because_statistics_are_older(
         connection.execute("analyze")
     land(warehouse_url, world, landed, midnight(before), midnight(LAST_DATE))
     dbt_project.build(warehouse_url, LAST_DATE, command="compile", select=["fct_user_days"])
-    (compiled,) = (dbt_project.target_folder / "compiled").rglob("fct_user_days.sql")
+    compiled = dbt_project.target_folder / "compiled" / "rekindle" / "models" / "marts" / "fct_user_days.sql"
     with psycopg.connect(warehouse_url) as connection:
         (plan,) = connection.execute(f"explain (format json) {compiled.read_text()}").fetchone() or ()
     expected = {part.get("Subplan Name"): part["Plan Rows"] for part in plan[0]["Plan"]["Plans"]}
