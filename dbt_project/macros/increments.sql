@@ -113,6 +113,42 @@
 
 
 {#-
+    Users and when they registered, as a query. In an incremental run these are the users of rows of `relation` (those that meet
+    `condition`, if there is one), looked up one by one: a join would go through everybody for the few.
+-#}
+{% macro users_of(relation, condition=none) -%}
+    {%- if is_incremental() -%}
+    select
+        concerned.user_id,
+
+        known.registered_date
+
+    from (
+        select distinct user_id
+        from {{ relation }}
+        {%- if condition %}
+        where {{ condition }}
+        {%- endif %}
+    ) as concerned
+    cross join
+        lateral (
+            select all_users.registered_date
+            from {{ ref("dim_users") }} as all_users
+            where all_users.user_id = concerned.user_id
+            limit 1 -- noqa: AM09
+        ) as known
+    {%- else -%}
+    select
+        user_id,
+
+        registered_date
+
+    from {{ ref("dim_users") }}
+    {%- endif -%}
+{%- endmacro %}
+
+
+{#-
     Writes down, in the transaction that wrote the rows, for which date a mart was built, what it holds, and from where on
     late rows could still change it. fct_user_days makes the numbers, the others have seen its newest.
 -#}

@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import duckdb
+import duckdb_extensions
 import yaml
 
 from tests.dbt_project.building import PROJECT
@@ -306,8 +307,9 @@ def duckdb_seconds(url: str, as_of_date: date, folder: Path) -> dict[str, float]
         SystemExit: the engines disagree.
     """
     settings = load_settings()
+    duckdb_extensions.import_extension("postgres_scanner")
     with duckdb.connect(str(folder / "peer.duckdb")) as peer:
-        peer.execute("set threads to 2; set timezone to 'UTC'; install postgres; load postgres")
+        peer.execute("set threads to 2; set timezone to 'UTC'; load postgres_scanner")
         peer.execute(f"set memory_limit = '8GB'; set temp_directory = '{folder / 'spill'}'")
         peer.execute(f"attach '{url}' as warehouse (type postgres, read_only)")
         peer.execute(f"create macro as_of() as date '{as_of_date}'")

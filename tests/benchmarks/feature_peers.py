@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import duckdb
+import duckdb_extensions
 import polars as pl
 
 __all__ = ["polars_seconds"]
@@ -22,8 +23,9 @@ def polars_seconds(url: str, as_of_date: date, folder: Path) -> dict[str, float]
     Raises:
         SystemExit: polars and Postgres disagree.
     """
+    duckdb_extensions.import_extension("postgres_scanner")
     with duckdb.connect() as source:
-        source.execute("set timezone to 'UTC'; install postgres; load postgres")
+        source.execute("set timezone to 'UTC'; load postgres_scanner")
         source.execute(f"attach '{url}' as warehouse (type postgres, read_only)")
         for table, columns in (
             ("sessions", "user_id, started_at as at, cast(duration_seconds as bigint) as duration_seconds"),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 import duckdb
+import duckdb_extensions
 import psycopg
 
 __all__ = ["Company"]
@@ -103,7 +104,8 @@ class Company:
 
     def _connect(self, source: duckdb.DuckDBPyConnection, url: str) -> None:
         source.execute("set threads to 2; set timezone to 'UTC'; set preserve_insertion_order to true")
-        source.execute("install postgres; load postgres")
+        duckdb_extensions.import_extension("postgres_scanner")
+        source.execute("load postgres_scanner")
         source.execute(f"attach '{url}' as warehouse (type postgres)")
         source.execute(MACROS)
         source.execute(USERS.format(users=self.users, days=self.history_days, end=self.end))

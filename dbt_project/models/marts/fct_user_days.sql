@@ -164,29 +164,7 @@ activities as (
 
 users as (
 
-    {%- if is_incremental() %}
-
-    -- Looked up one by one: a join would go through everybody for the few.
-    select
-        counted.user_id,
-
-        row_number() over (order by counted.user_id) as user_number,
-
-        known.registered_date
-
-    from (
-        select distinct days_to_count.user_id
-        from days_to_count
-    ) as counted
-    cross join
-        lateral (
-            select known_users.registered_date
-            from {{ ref("dim_users") }} as known_users
-            where known_users.user_id = counted.user_id
-            limit 1 -- noqa: AM09
-        ) as known
-
-    {%- elif not fits_in_an_array(ref("dim_users"), "user_id") %}
+    {%- if is_incremental() or not fits_in_an_array(ref("dim_users"), "user_id") %}
 
     select
         user_id,
@@ -195,7 +173,7 @@ users as (
 
         registered_date
 
-    from {{ ref("dim_users") }}
+    from ({{ users_of("days_to_count") }}) as users_to_count
 
     {%- else %}
 

@@ -138,36 +138,7 @@ lapses as (
 
 known_users as (
 
-    {%- if is_incremental() %}
-
-    -- Looked up one by one: a join would go through everybody for the few.
-    select
-        concerned.user_id,
-
-        known.registered_date
-
-    from (
-        select distinct lapses.user_id
-        from lapses
-    ) as concerned
-    cross join
-        lateral (
-            select all_users.registered_date
-            from {{ ref("dim_users") }} as all_users
-            where all_users.user_id = concerned.user_id
-            limit 1 -- noqa: AM09
-        ) as known
-
-    {%- else %}
-
-    select
-        user_id,
-
-        registered_date
-
-    from {{ ref("dim_users") }}
-
-    {%- endif %}
+    {{ users_of("lapses") }}
 
 ),
 

@@ -16,37 +16,7 @@ with
 
 users as (
 
-    {%- if is_incremental() %}
-
-    -- Looked up one by one: a join would go through everybody for the few.
-    select
-        exposed.user_id,
-
-        known.registered_date
-
-    from (
-        select distinct recent.user_id
-        from {{ ref("fct_exposures") }} as recent
-        where recent.exposed_date >= {{ redo_from }}
-    ) as exposed
-    cross join
-        lateral (
-            select all_users.registered_date
-            from {{ ref("dim_users") }} as all_users
-            where all_users.user_id = exposed.user_id
-            limit 1 -- noqa: AM09
-        ) as known
-
-    {%- else %}
-
-    select
-        user_id,
-
-        registered_date
-
-    from {{ ref("dim_users") }}
-
-    {%- endif %}
+    {{ users_of(ref("fct_exposures"), "exposed_date >= " ~ redo_from) }}
 
 ),
 
