@@ -1,13 +1,15 @@
 """Runs the product on one world and holds its plan beside the others."""
 
 import json
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -133,14 +135,27 @@ class Evaluation:
 
 @contextmanager
 def postgres(folder: Path) -> Iterator[EmbeddedPostgres]:
-    """Run a Postgres of the evaluation's own in `folder`, and stop it in the end."""
+    """Run a Postgres of the evaluation's own in `folder`, and stop it in the end, also when the program is ended."""
     folder.mkdir(parents=True, exist_ok=True)
     server = EmbeddedPostgres(folder / "postgres")
-    server.start()
+    # By itself a program that is told to end does so at once, and its server would run on for nobody.
+    before = {number: signal.signal(number, _end) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
+        server.start()
         yield server
     finally:
+        # Who asks a second time would keep the server from being stopped.
+        interrupted = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in before:
+            signal.signal(number, signal.SIG_IGN)
         server.stop()
+        for number, handler in (*before.items(), (signal.SIGINT, interrupted)):
+            signal.signal(number, handler)
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    """Leave every block in order, with the exit code that a shell gives to a program ended by a signal."""
+    raise SystemExit(128 + number)
 
 
 def evaluate_world(world: World, server: EmbeddedPostgres, folder: Path) -> Evaluation:

@@ -1,5 +1,9 @@
 """The whole evaluation on a tiny world: written, run through the product, and held beside the truth."""
 
+import signal
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -70,3 +74,31 @@ def test_worlds_that_cannot_be_are_refused_before_anything_is_started(
         command.main(arguments)
     assert ended.value.code == 2
     assert said in capsys.readouterr().err
+
+
+# Starts the server of an evaluation, says which process it is, and then works for longer than the test waits.
+_WORKING = """
+import sys, time
+from pathlib import Path
+from local.evaluation.run import postgres
+
+with postgres(Path(sys.argv[1])) as server:
+    print(server.process_id(), flush=True)
+    time.sleep(600)
+"""
+
+
+def test_an_evaluation_that_is_ended_stops_its_server() -> None:
+    with tempfile.TemporaryDirectory(prefix="rekindle-tests-") as folder:
+        Path(folder).chmod(0o711)  # as root the server is another user, who has to get in
+        server = EmbeddedPostgres(Path(folder) / "postgres")
+        command = [sys.executable, "-c", _WORKING, folder]
+        try:
+            with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as working:
+                assert working.stdout is not None
+                assert int(working.stdout.readline()) == server.process_id()
+                working.send_signal(signal.SIGTERM)
+                assert working.wait(60) == 128 + signal.SIGTERM
+            assert server.process_id() is None
+        finally:
+            server.remove()
