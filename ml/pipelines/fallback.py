@@ -4,7 +4,8 @@
 
 Segments are those of the newest version whose segments can still be told, else they are found anew.
 
-A model cannot be trusted when its file is missing or was changed, or when it fails the probe of `sanity.py`.
+A model cannot be trusted when its file is missing, was changed or is of another version of this program, or when it
+fails the probe of `sanity.py`.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from datetime import date
 
 import pandas as pd
 
-from ml.pipelines.model import MODEL_NAME, ScoringModel, open_registry
+from ml.pipelines.model import MODEL_NAME, ScoringModel, foreign_states_refused, open_registry
 from ml.pipelines.reading import read_training_rows, require_features
 from ml.pipelines.sanity import Probe
 from ml.pipelines.segment_means import with_segment_means
@@ -85,7 +86,8 @@ def _last_segmenter(
         try:
             state = registry.load(version).get("segmenter")
             if state is not None:
-                segmenter = UserSegmenter.from_state(state)
+                with foreign_states_refused():
+                    segmenter = UserSegmenter.from_state(state)
                 segmenter.predict(users)
                 return segmenter
         except (RegistryError, SegmentationError):

@@ -1,6 +1,7 @@
 """The scoring model: everything that is learned about users, in one artefact with one version."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
@@ -9,12 +10,12 @@ import pandas as pd
 
 from ml.registry import ModelRegistry, ModelVersion, RegistryError, pack
 from ml.response import WORTH, ConversionModel, ReturnModel, RevenueModel
-from ml.segmentation import SegmentationError, UserSegmenter
+from ml.segmentation import UserSegmenter
 from ml.value import ActivityModel, LifetimeValueModel, MoneyBySegment, SocialInfluence
 from warehouse.door import Warehouse
 from warehouse.settings import Settings
 
-__all__ = ["MODEL_NAME", "ScoringModel", "add_worth", "load_champion", "open_registry"]
+__all__ = ["MODEL_NAME", "ScoringModel", "add_worth", "foreign_states_refused", "load_champion", "open_registry"]
 
 MODEL_NAME = "scoring"
 
@@ -89,34 +90,45 @@ class ScoringModel:
         """Rebuild the model from `to_state`.
 
         Raises:
-            RegistryError: the state is of a version of this program that knew fewer parts, or other segments.
+            RegistryError: the state is of a version of this program that knew other parts.
         """
-        if "money" not in state:
-            raise RegistryError("The model was trained by an earlier version of this program: retrain the models.")
-        try:
-            segmenter = None if state["segmenter"] is None else UserSegmenter.from_state(state["segmenter"])
-        except SegmentationError as error:
-            raise RegistryError(str(error)) from error
-        returns, conversions = (
-            ReturnModel.from_state(state["returns"]),
-            ConversionModel.from_state(state["conversions"]),
-        )
-        if state["returns"]["affinity"] is not None and pack(state["returns"]["affinity"]) == pack(
-            state["conversions"]["affinity"]
-        ):
-            # Learned once and kept with both; one object is asked once.
-            conversions.affinity = returns.affinity
-        return cls(
-            returns=returns,
-            conversions=conversions,
-            revenues=RevenueModel.from_state(state["revenues"]),
-            lifetime=LifetimeValueModel.from_state(state["lifetime"]),
-            activity=ActivityModel.from_state(state["activity"]),
-            influence=SocialInfluence.from_state(state["influence"]),
-            segmenter=segmenter,
-            money=MoneyBySegment.from_state(state["money"]),
-            responses_as_of=date.fromisoformat(trained) if (trained := state["responses_as_of"]) else None,
-        )
+        with foreign_states_refused():
+            returns, conversions = (
+                ReturnModel.from_state(state["returns"]),
+                ConversionModel.from_state(state["conversions"]),
+            )
+            if state["returns"]["affinity"] is not None and pack(state["returns"]["affinity"]) == pack(
+                state["conversions"]["affinity"]
+            ):
+                # Learned once and kept with both; one object is asked once.
+                conversions.affinity = returns.affinity
+            return cls(
+                returns=returns,
+                conversions=conversions,
+                revenues=RevenueModel.from_state(state["revenues"]),
+                lifetime=LifetimeValueModel.from_state(state["lifetime"]),
+                activity=ActivityModel.from_state(state["activity"]),
+                influence=SocialInfluence.from_state(state["influence"]),
+                segmenter=None if state["segmenter"] is None else UserSegmenter.from_state(state["segmenter"]),
+                money=MoneyBySegment.from_state(state["money"]),
+                responses_as_of=date.fromisoformat(trained) if (trained := state["responses_as_of"]) else None,
+            )
+
+
+@contextmanager
+def foreign_states_refused() -> Iterator[None]:
+    """Turn whatever goes wrong while a state is read into one error: another version of this program wrote it.
+
+    Raises:
+        RegistryError: the block raised something.
+    """
+    try:
+        yield
+    except Exception as error:  # what is missing or of another shape may break any line that reads it
+        raise RegistryError(
+            "The model was trained by another version of this program and cannot be read "
+            f"({type(error).__name__}: {error}): retrain the models."
+        ) from error
 
 
 def add_worth(features: pd.DataFrame, conversions: ConversionModel, revenues: RevenueModel) -> pd.DataFrame:

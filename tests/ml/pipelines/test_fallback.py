@@ -57,6 +57,33 @@ def test_a_champion_that_predicts_nonsense_is_passed_over(house: House, damage: 
     assert "earlier model" in trusted.note
 
 
+def test_a_champion_of_another_version_of_the_program_is_passed_over_and_replaced(house: House) -> None:
+    house.fill()
+    first = train_models(DAY, house.settings)
+    registry = open_registry(house.warehouse, house.settings)
+    state = registry.load(registry.champion("scoring", DAY))
+    # Parts that were not there yet, one that has another form, and one that is not known any more.
+    others = [
+        {name: part for name, part in state.items() if name not in ("money", "activity")},
+        {**state, "responses_as_of": 20180102},
+        {**state, "returns": {**state["returns"], "baseline": {"learner": "of old"}}},
+        {**state, "segmenter": {**state["segmenter"], "names": None}, "money": None},
+    ]
+    for other in others:
+        registry.save("scoring", other, as_of_date=DAY, parameters={}, metrics={}, promote=True)
+        trusted = trusted_model(house.warehouse, DAY, house.settings)
+        assert trusted.version == first.details["version"]
+        assert "another version of this program" in trusted.messages[0]
+
+    archive(house, registry.version("scoring", trusted.version).sha256).unlink()
+    assert trusted_model(house.warehouse, DAY, house.settings).version == FALLBACK_VERSION
+
+    report = train_models(DAY, house.settings)
+    assert report.rows > 0
+    assert any("so a new model takes over" in message for message in report.messages)
+    assert trusted_model(house.warehouse, DAY, house.settings).messages == ()
+
+
 def test_a_young_champion_that_predicts_nonsense_is_replaced_by_the_next_training(house: House) -> None:
     house.fill(users=300)
     train_models(DAY, house.settings)
