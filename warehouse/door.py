@@ -21,6 +21,10 @@ __all__ = ["Warehouse", "WarehouseError", "relation"]
 
 Parameters = Mapping[str, Any] | Sequence[Any] | None
 
+# What every session is set to. COPY writes dates as the session does, and they are read as ISO 8601. All three are
+# settings that a pooler such as PgBouncer keeps for each client; others it would refuse.
+SESSION = "-c timezone=UTC -c datestyle=ISO,YMD -c standard_conforming_strings=on"
+
 # Rows that are turned into COPY text or messages at a time: bounds the memory of a write.
 ROWS_PER_WRITE = 65_536
 
@@ -56,17 +60,21 @@ class Warehouse:
     """A Postgres warehouse at `url` (postgresql://user:password@host:port/database).
 
     SQL takes psycopg's parameters, `%s` or `%(name)s`; without parameters a `%` is just a `%`. Every session is in
-    UTC. Nothing is kept open between calls, so an instance may be shared between threads and forked.
+    UTC and writes dates as ISO 8601 does, whatever the database or the role is set to. Nothing is kept open between
+    calls, so an instance may be shared between threads and forked.
     """
 
     def __init__(self, url: str) -> None:
-        connection_parameters(url)  # an empty or broken address stops here, with a sentence
+        # An empty or broken address stops here, with a sentence. What it asks of the session holds beside what we ask.
+        self._options = connection_parameters(url).get("options", "")
         self.url = url
 
     def connect(self) -> psycopg.Connection[Any]:
         """Open a connection of your own, autocommit off; the caller closes it."""
         try:
-            return psycopg.connect(self.url, connect_timeout=10, application_name="rekindle", options="-c timezone=UTC")
+            return psycopg.connect(
+                self.url, connect_timeout=10, application_name="rekindle", options=f"{self._options} {SESSION}"
+            )
         except psycopg.OperationalError as error:
             parameters = connection_parameters(self.url)
             place = f"{parameters.get('host', 'localhost')}:{parameters.get('port', 5432)}"

@@ -133,3 +133,24 @@ def test_replacing_keeps_other_dates_and_the_key(warehouse: Warehouse, others: i
     assert warehouse.scalar(
         "select count(*) from pg_constraint where conrelid = 'marts.dated'::regclass and contype = 'p'"
     )
+
+
+def test_what_the_company_sets_for_its_database_changes_nothing(things: Warehouse) -> None:
+    with things.transaction() as connection:
+        things.copy_frame(connection, "marts.things", frame())
+    before = things.read_frame("select * from marts.things order by n")
+    name = things.scalar("select current_database()")
+    for setting in (
+        "timezone = 'America/New_York'",
+        "datestyle = 'SQL, DMY'",
+        "standard_conforming_strings = off",
+        "intervalstyle = 'sql_standard'",
+        "bytea_output = 'escape'",
+        "search_path = 'nowhere'",
+    ):
+        things.execute(f"alter database {name} set {setting}")
+    pd.testing.assert_frame_equal(things.read_frame("select * from marts.things order by n"), before)
+    # An address may ask for more of its sessions, as some hosts of Postgres need it.
+    asking = Warehouse(f"{things.url}?options=-c%20work_mem%3D9MB")
+    assert asking.scalar("show work_mem") == "9MB"
+    assert asking.scalar("show timezone") == "UTC"
