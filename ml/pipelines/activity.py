@@ -118,7 +118,7 @@ def write_user_activity(
     Training calls it before it looks at the inactive, where their definition rests on a model; scoring always. The
     `version` of the model stands in every row; in training there is none yet, because it depends on what is learned.
     """
-    found: dict[str, list[np.ndarray]] = {name: [] for name in DEFINITIONS}
+    comparisons: list[pd.DataFrame] = []
     key = {"as_of_date": as_of_date}
     with (
         warehouse.transaction() as connection,
@@ -132,9 +132,9 @@ def write_user_activity(
             constants = {"as_of_date": pa.scalar(as_of_date), "model_version": pa.scalar(version, pa.string())}
             alike = {name: pa.repeat(value, len(rows)) for name, value in constants.items()}
             hand_over(pa.table({"user_id": user_ids, **columns, **alike}))
-            for name, parts in found.items():
-                parts.append(columns[f"is_inactive_{name}"])
-    return compare_definitions({name: np.concatenate(parts) for name, parts in found.items()})
+            comparisons.append(compare_definitions({name: columns[f"is_inactive_{name}"] for name in DEFINITIONS}))
+    # Counts of users, which add up.
+    return pd.concat(comparisons).groupby("definition", sort=False).sum().reset_index()
 
 
 def comparison_sentence(comparison: pd.DataFrame, settings: Settings) -> str:

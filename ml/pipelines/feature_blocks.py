@@ -13,12 +13,14 @@ import pyarrow.compute as pc
 
 from ml.pipelines.catalogue import FeatureCatalogue
 from ml.pipelines.channels import BEST_PLACE, WHO_AGREED, channels_at
+from ml.pipelines.friends import FRIEND_SUMS, SEEN_OF_FRIENDS
 from warehouse.blocks import Block, RawBlock, read_block, read_raw_block
 
 __all__ = ["FeatureReader", "UserBatch"]
 
-# What is selected before the features: whether the user may be reached and where, then who is unknown to a topic.
-_COLUMNS_BEFORE = 2
+# What is selected before the features: whether the user may be reached and where, what was seen of the user's friends,
+# then who is unknown to a topic.
+_COLUMNS_BEFORE = 2 + len(FRIEND_SUMS)
 
 
 @dataclass(frozen=True)
@@ -33,12 +35,14 @@ class UserBatch:
         is_reachable: bool, shape (users,): may be contacted over at least one channel.
         channels: the first of the channels asked for that the user agreed to and that is not suppressed, "" for none,
             object of shape (users,).
+        friend_sums: what was seen of the user's friends, `FRIEND_SUMS`, float64 of shape (users, 3), NaN for nothing.
     """
 
     features: pd.DataFrame
     event_features: Mapping[str, pd.DataFrame]
     is_reachable: np.ndarray
     channels: np.ndarray
+    friend_sums: np.ndarray
 
 
 class RawUsers(NamedTuple):
@@ -149,7 +153,7 @@ class FeatureReader:
             "from (select user_id, cast(%(as_of_date)s as date) as as_of_date"
             f" from unnest(%(user_ids)s::text[]) as asked (user_id)) as users {joined}",
             {**self._parameters, "user_ids": list(user_ids)},
-            numbers=["0", "0", *(self._catalogue.as_number(name, column[name]) for name in self._numbers)],
+            numbers=["0"] * _COLUMNS_BEFORE + [self._catalogue.as_number(name, column[name]) for name in self._numbers],
             texts=["users.user_id", *(column[name] for name in self._texts)],
         )
         return self._features(block, (), connection)
@@ -185,11 +189,14 @@ class FeatureReader:
             agreed = f"{BEST_PLACE} and {within('granted')} group by granted.user_id"
             place = "coalesce(reachable.place, 0)"
         reachable = f" left join ({agreed}) as reachable on reachable.user_id = users.user_id"
+        seen = f"{SEEN_OF_FRIENDS} and {within('friends')}"
+        friends = f" left join ({seen}) as friends on friends.user_id = users.user_id"
         return {
-            "source": f"from {users}{reachable}{''.join(joined)}",
+            "source": f"from {users}{reachable}{friends}{''.join(joined)}",
             "numbers": [
                 "cast(reachable.user_id is not null as integer)",
                 place,
+                *(f"friends.{name}" for name in FRIEND_SUMS),
                 *(f"cast({alias[read_from[name]]}.user_id is null as integer)" for name in partial),
                 *(self._catalogue.as_number(name, column[name]) for name in self._numbers),
             ],
@@ -224,7 +231,8 @@ class FeatureReader:
             for event_type, part in zip(self._event_types, joined, strict=True)
         }
         is_reachable, place = block.numbers[:, 0] != 0, block.numbers[:, 1]
-        return UserBatch(features, towards, is_reachable, channels_at(self._channels, place))
+        friend_sums = block.numbers[:, 2:_COLUMNS_BEFORE]
+        return UserBatch(features, towards, is_reachable, channels_at(self._channels, place), friend_sums)
 
     def _features(self, block: Block, partial: Sequence[str], beside: psycopg.Connection[Any]) -> pd.DataFrame:
         numbers = block.numbers[:, _COLUMNS_BEFORE + len(partial) :]

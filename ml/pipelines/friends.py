@@ -8,11 +8,19 @@ import pandas as pd
 from ml.value import SocialInfluence, friend_sums
 from warehouse.door import Warehouse
 
-__all__ = ["FRIENDS", "influence_of_users", "learn_influence", "read_friend_sums"]
+__all__ = ["FRIENDS", "FRIEND_SUMS", "SEEN_OF_FRIENDS", "influence_of_users", "learn_influence"]
 
 #: Features of users that `influence_of_users` looks at.
 FRIENDS = ("friends_count", "active_friends_count")
-_SUMS = ("seen", "returned", "expected")
+#: Columns of `SEEN_OF_FRIENDS` that it looks at.
+FRIEND_SUMS = ("seen", "returned", "expected")
+#: What was seen of users' friends in the last training by a date; a row a user of whom anything was.
+SEEN_OF_FRIENDS = """
+    select friends.user_id, friends.seen, friends.returned, friends.expected
+    from predictions.friend_returns as friends
+    where friends.as_of_date =
+        (select max(as_of_date) from predictions.friend_returns where as_of_date <= %(as_of_date)s)
+"""
 
 
 def learn_influence(warehouse: Warehouse, as_of_date: date, *, value_of_a_return: float) -> SocialInfluence:
@@ -23,7 +31,7 @@ def learn_influence(warehouse: Warehouse, as_of_date: date, *, value_of_a_return
         as_of_date: the date of the training.
         value_of_a_return: money that the return of a friend is worth on average.
     """
-    sums = pd.DataFrame(columns=list(_SUMS), dtype=float)
+    sums = pd.DataFrame(columns=list(FRIEND_SUMS), dtype=float)
     if warehouse.scalar("select to_regclass('features.friend_moments') is not null"):
         sums = friend_sums(
             warehouse.read_frame(
@@ -38,26 +46,15 @@ def learn_influence(warehouse: Warehouse, as_of_date: date, *, value_of_a_return
     return SocialInfluence().fit(sums["seen"], sums["returned"], sums["expected"], value_of_a_return=value_of_a_return)
 
 
-def read_friend_sums(warehouse: Warehouse, as_of_date: date) -> pd.DataFrame:
-    """Read what was seen of users' friends in the last training by a date: seen, returned, expected; index user_id."""
-    frame = warehouse.read_frame(
-        "select user_id, seen, returned, expected from predictions.friend_returns where as_of_date ="
-        " (select max(as_of_date) from predictions.friend_returns where as_of_date <= %s)",
-        (as_of_date,),
-    )
-    return frame.set_index("user_id")
-
-
-def influence_of_users(influence: SocialInfluence, features: pd.DataFrame, sums: pd.DataFrame) -> np.ndarray:
+def influence_of_users(influence: SocialInfluence, features: pd.DataFrame, sums: np.ndarray) -> np.ndarray:
     """Return the money that a return of each user brings through friends, shape (users,).
 
     Args:
         influence: what was learned.
         features: of the users, index user_id; without friends_count and active_friends_count nobody has friends.
-        sums: of `read_friend_sums`; users that are not in it are credited with what is usual.
+        sums: `FRIEND_SUMS` of the same users, shape (users, 3); who has NaN is credited with what is usual.
     """
     if not set(FRIENDS) <= set(features.columns):
         return np.zeros(len(features))
     friends, active = (features[name].to_numpy(dtype=np.float64, na_value=0.0) for name in FRIENDS)
-    own = sums.reindex(features.index)
-    return influence.value(np.maximum(friends - active, 0.0), *(own[name].to_numpy(dtype=float) for name in _SUMS))
+    return influence.value(np.maximum(friends - active, 0.0), *sums.T)

@@ -13,7 +13,7 @@ from ml.pipelines.activity import ACTIVITY, chances_of_being_alive
 from ml.pipelines.batches import ROWS_PER_BATCH, UserBatch, read_user_batches
 from ml.pipelines.channels import rank_channels
 from ml.pipelines.fallback import trusted_model
-from ml.pipelines.friends import FRIENDS, influence_of_users, read_friend_sums
+from ml.pipelines.friends import FRIENDS, influence_of_users
 from ml.pipelines.model import ScoringModel
 from ml.pipelines.reading import PURCHASES, purchase_columns, read_open_events
 from ml.response import WORTH, OutcomePrediction
@@ -76,7 +76,6 @@ class Prediction:
         events: the open events, sorted by event_id.
         weights: what counts beyond the horizon.
         activity_relation: whose column is_inactive says who is predicted.
-        friends: what was seen of users' friends; see `read_friend_sums`.
         messages: sentences for the report of the stage.
         channels: those over which users would be invited, best first; none where channels are not told apart.
     """
@@ -89,7 +88,6 @@ class Prediction:
     events: pd.DataFrame
     weights: ValueWeights
     activity_relation: str
-    friends: pd.DataFrame
     messages: tuple[str, ...]
     channels: tuple[str, ...] = ()
 
@@ -111,7 +109,6 @@ class Prediction:
             read_open_events(warehouse, as_of_date),
             ValueWeights.from_mapping(asdict(settings.value_weights)),
             settings.activity_relation,
-            read_friend_sums(warehouse, as_of_date),
             trusted.messages,
             rank_channels(warehouse, as_of_date, factors) if factors else (),
         )
@@ -181,7 +178,7 @@ def predict_batch(prediction: Prediction, batch: UserBatch, *, intervals: int = 
     purchases = purchase_columns(features)
     worth = model.lifetime.predict(purchases["x"], purchases["t_x"], purchases["T"], purchases["z"])
     if_back = worth["lifetime_value_if_alive"].to_numpy()
-    influence = influence_of_users(model.influence, features, prediction.friends)
+    influence = influence_of_users(model.influence, features, batch.friend_sums)
     matrix = ResponseMatrix(
         as_of_date=prediction.as_of_date,
         user_ids=features.index.to_numpy(dtype=object),

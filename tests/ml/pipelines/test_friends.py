@@ -1,11 +1,15 @@
 """What returns brought through friends reaches the users' scores and, by its weight, the value of inviting them."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from ml.pipelines import batches
+from ml.pipelines.batches import read_user_batches
+from ml.pipelines.friends import FRIEND_SUMS
 from ml.pipelines.score import score_users
 from ml.pipelines.train import train_models
 from tests.ml.pipelines.house import DAY, House
@@ -81,3 +85,28 @@ def test_without_friendships_nobody_is_credited_and_it_is_said(house: House) -> 
     assert any("influence on friends counts as 0" in message for message in report.messages)
     score_users(DAY, house.settings)
     assert house.warehouse.scalar("select sum(social_influence) from predictions.user_scores") == 0
+
+
+def test_users_of_each_range_come_with_what_the_last_training_saw_of_their_friends(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.fill()
+    monkeypatch.setattr(batches, "ROWS_PER_RANGE", 15)
+    house.warehouse.execute(
+        "insert into raw.users (user_id, registered_at, _landing_id, _batch_id)"
+        " select distinct user_id, cast('2017-01-01' as timestamptz), 1, 'b' from features.feat_user_behaviour"
+    )
+    days = pd.DataFrame({"as_of_date": [DAY - timedelta(days=7), DAY, DAY + timedelta(days=7)]})
+    users = house.warehouse.read_frame("select distinct user_id from features.feat_user_behaviour order by user_id")
+    seen = users[::3].merge(days, how="cross")
+    seen[list(FRIEND_SUMS)] = np.random.default_rng(5).random((len(seen), len(FRIEND_SUMS)))
+    with house.warehouse.transaction() as connection:
+        house.warehouse.copy_frame(connection, "predictions.friend_returns", seen)
+    parts = list(read_user_batches(house.warehouse, DAY, [], with_event_features=False, rows=7))
+    assert len(parts) > 3
+    found = np.concatenate([part.friend_sums for part in parts])
+    index = pd.concat([part.features for part in parts]).index
+    of_day = seen[seen["as_of_date"] == DAY].set_index("user_id")
+    expected = of_day[list(FRIEND_SUMS)].reindex(index).to_numpy()
+    assert 0 < np.isnan(expected).sum() < expected.size
+    np.testing.assert_array_equal(found, expected)
