@@ -19,6 +19,8 @@
 {#-
     And of one that sorts it all at once, until its transaction ends: helpers join and sort, the process itself counts what
     they hand over in order. Postgres takes users that come out of an array for ten, and must not look them up one by one.
+    A row handed over has its usual price: were it free, helpers would list the users too, and who needs helpers for its list
+    joins and sorts without any.
 -#}
 {% macro settings_of_a_full_sort() -%}
     {%- if not is_incremental() -%}
@@ -31,7 +33,7 @@
 
 {% macro postgres__settings_of_a_full_sort() -%}
     set local parallel_setup_cost = 0;
-    set local parallel_tuple_cost = 0;
+    set local parallel_tuple_cost = 0.1;
     set local enable_nestloop = off;
 {%- endmacro %}
 
