@@ -164,7 +164,13 @@ class Settings:
     retrain_after_days: Days
     tuning_trials: Annotated[int, Between(0, 1000)]
     tuning_seconds: Annotated[int, Between(0, 86_400)]
-    user_attributes: Annotated[tuple[str, ...], Worded("[a-z][a-z0-9_]*", "names of attributes such as loyalty_tier")]
+    user_attributes: Annotated[
+        tuple[str, ...],
+        Worded(
+            "[A-Za-z][A-Za-z0-9_ -]{0,49}",
+            "names of attributes such as loyalty_tier: a letter, then at most 49 letters, digits, spaces, _ or -",
+        ),
+    ]
     budget: Annotated[Decimal | None, Between(0, 10**15)]
     holdout_share: Share
     control_share: Share
@@ -187,6 +193,24 @@ class Settings:
     is_warehouse_given: bool
     tracking_uri: str = field(repr=False)
     source: str = field(repr=False)
+
+    @property
+    def attribute_columns(self) -> dict[str, str]:
+        """The names of `user_attributes` by the column of features that each becomes.
+
+        Raises:
+            SettingsError: two names would become the same column.
+        """
+        columns: dict[str, str] = {}
+        for name in self.user_attributes:
+            column = f"attribute_{re.sub('[ -]', '_', name).lower()}"
+            if column in columns:
+                raise SettingsError(
+                    f"user_attributes: {columns[column]!r} and {name!r} would both become the feature {column}; "
+                    "keep one of them."
+                )
+            columns[column] = name
+        return columns
 
     @property
     def source_folder(self) -> Path:
@@ -218,7 +242,7 @@ class Settings:
         is_fixed = self.inactivity.definition == "fixed"
         return "features.feat_user_behaviour" if is_fixed else "predictions.user_activity"
 
-    def dbt_vars(self, as_of_date: date) -> dict[str, int | str | list[str]]:
+    def dbt_vars(self, as_of_date: date) -> dict[str, int | str | dict[str, str]]:
         """Return the variables every dbt command gets: what SQL needs of the settings, and the date as YYYY-MM-DD."""
         return {
             "as_of_date": as_of_date.isoformat(),
@@ -229,7 +253,7 @@ class Settings:
             "event_lookahead_days": self.event_lookahead_days,
             "revenue_quantile": str(self.experiments.revenue_quantile),
             "inactivity_definition": self.inactivity.definition,
-            "user_attributes": list(self.user_attributes),
+            "user_attributes": self.attribute_columns,
         }
 
     def dbt_environment(self) -> dict[str, str]:

@@ -144,10 +144,12 @@ def _checked_number(value: Any, kind: type, limits: Between, where: str) -> int 
 
 def _checked_text(value: Any, kind: Any, limits: Worded, where: str) -> str | tuple[str, ...]:
     is_list = kind is not str
-    texts = value if is_list and isinstance(value, list) else [value]
-    if is_list != isinstance(value, list) or not all(
-        isinstance(text, str) and re.fullmatch(limits.pattern, text) for text in texts
-    ):
-        noun = f"a list of {limits.meaning}" if is_list else limits.meaning
+    noun = f"a list of {limits.meaning}" if is_list else limits.meaning
+    if is_list != isinstance(value, list):
         raise SettingsError(f"{where} = {value!r} is not allowed; it must be {noun}.")
+    texts = value if is_list else [value]
+    for text in texts:
+        if not isinstance(text, str) or re.fullmatch(limits.pattern, text) is None:
+            found = f"{where} holds {text!r}, which" if is_list else f"{where} = {text!r}"
+            raise SettingsError(f"{found} is not allowed; it must be {noun}.")
     return tuple(texts) if is_list else str(value)

@@ -121,11 +121,13 @@ class DbtProject:
         command: str = "run",
         select: Sequence[str] = (),
         full_refresh: bool = False,
+        **changed: Any,
     ) -> dict[str, str]:
-        """Run a dbt command on the warehouse at `url` and return the status of each node by its name."""
+        """Run a dbt command on the warehouse at `url`, with `changed` settings; return each node's status by name."""
         more = ["--select", *select] if select else []
         more += ["--full-refresh"] if full_refresh else []
-        results = run_dbt_here([command, *more], _settings(url), as_of_date, self._target_folder, self._project_folder)
+        settings = replace(_settings(url), **changed)
+        results = run_dbt_here([command, *more], settings, as_of_date, self._target_folder, self._project_folder)
         return {result.node.name: str(result.status) for result in results}
 
 

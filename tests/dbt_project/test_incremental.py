@@ -289,3 +289,33 @@ def test_friendships_and_items_that_land_late_are_taken_up(warehouse_url: str, d
     dbt_project.build(warehouse_url, LAST_DATE, full_refresh=True)
     full = {relation: rows_of(warehouse_url, relation, f"as_of_date = '{LAST_DATE}'") for relation in relations}
     assert [relation for relation in relations if built[relation] != full[relation]] == []
+
+
+def test_settings_that_change_between_two_runs_hold_for_all_that_was_built(
+    warehouse_url: str, dbt_project: DbtProject
+) -> None:
+    """Whoever is inactive after fewer days has other lapses and other labels, also of the days built before."""
+    world = draw_world(26)
+    before = LAST_DATE - timedelta(days=1)
+    landed = {table: [row[column] for row in world.tables[table]] for table, column in TIMES.items()}
+    RandomWorld(tables={table: [] for table in TIMES}, items=world.items).write(warehouse_url)
+    land(warehouse_url, world, landed, FIRST_DAY, midnight(before))
+    dbt_project.build(warehouse_url, before)
+    land(warehouse_url, world, landed, midnight(before), midnight(LAST_DATE))
+    changed = {"inactive_after_days": 12, "return_window_days": 9, "user_attributes": ("Shop no-1",)}
+    dbt_project.build(warehouse_url, LAST_DATE, **changed)
+
+    compared = dict.fromkeys(WHOLE_TABLES, "true")
+    compared |= {f"features.feat_user_{topic}": KNOWN for topic in (*FEATURE_TOPICS, "attributes")}
+    daily = {table: rows_of(warehouse_url, table, condition) for table, condition in compared.items()}
+    dbt_project.build(warehouse_url, LAST_DATE, full_refresh=True, **changed)
+    full = {table: rows_of(warehouse_url, table, condition) for table, condition in compared.items()}
+    assert [table for table in compared if daily[table] != full[table]] == []
+
+    # A day after a build with the same settings is a day again, and nothing is built anew.
+    dbt_project.build(warehouse_url, LAST_DATE + timedelta(days=1), select=TABLES_ONLY, **changed)
+    with psycopg.connect(warehouse_url) as connection:
+        built = connection.execute(
+            "select count(distinct as_of_date) from intermediate.int_built_dates where relation_name = 'fct_user_days'"
+        ).fetchone()
+    assert built == (2,)

@@ -60,11 +60,17 @@ def test_the_data_folder_overrides_what_it_names(tmp_path: Path) -> None:
 
 
 def test_attributes_of_users_become_features_by_name(tmp_path: Path) -> None:
-    assert load_settings().dbt_vars(date(2018, 1, 2))["user_attributes"] == []
-    settings = load_settings(folder_with(tmp_path, 'user_attributes = ["loyalty_tier", "shop"]\n'))
-    assert settings.dbt_vars(date(2018, 1, 2))["user_attributes"] == ["loyalty_tier", "shop"]
-    with pytest.raises(SettingsError, match="a list of names of attributes"):
-        load_settings(folder_with(tmp_path, 'user_attributes = ["tier\'; drop table raw.users"]\n'))
+    assert load_settings().dbt_vars(date(2018, 1, 2))["user_attributes"] == {}
+    settings = load_settings(folder_with(tmp_path, 'user_attributes = ["loyaltyTier", "Favourite-shop 2"]\n'))
+    assert settings.dbt_vars(date(2018, 1, 2))["user_attributes"] == {
+        "attribute_loyaltytier": "loyaltyTier",
+        "attribute_favourite_shop_2": "Favourite-shop 2",
+    }
+    with pytest.raises(SettingsError, match=r"user_attributes holds \"tier'; drop .*a list of names of attributes"):
+        load_settings(folder_with(tmp_path, 'user_attributes = ["shop", "tier\'; drop table raw.users"]\n'))
+    settings = load_settings(folder_with(tmp_path, 'user_attributes = ["shop a", "Shop-A"]\n'))
+    with pytest.raises(SettingsError, match="'shop a' and 'Shop-A' would both become the feature attribute_shop_a"):
+        settings.dbt_vars(date(2018, 1, 2))
 
 
 def test_the_definition_of_inactivity_says_where_to_look(tmp_path: Path) -> None:

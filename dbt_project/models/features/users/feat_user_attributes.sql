@@ -7,8 +7,8 @@ feat_user_attributes as (
     select
         user_id,
 
-        {%- for name in var("user_attributes") %}
-        attribute_{{ name }},
+        {%- for column in var("user_attributes") %}
+        {{ column }},
         {%- endfor %}
 
         as_of_date

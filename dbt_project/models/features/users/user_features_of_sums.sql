@@ -75,8 +75,8 @@ user_features_of_sums as (
         country,
         language,
         acquisition_channel,
-        {%- for name in var("user_attributes") %}
-        {{ json_text("attributes", name) }} as attribute_{{ name }},
+        {%- for column in var("user_attributes") %}
+        {{ json_text("attributes", var("user_attributes")[column]) }} as {{ column }},
         {%- endfor %}
 
         cast(extract(year from as_of_date) as integer) - cast(birth_year as integer) as age_years,
