@@ -56,6 +56,23 @@
 
 
 {#-
+    Settings of the one transaction for joins of long lists that are in the order of their users anyway, because they were
+    counted or are read off a key: sorted they are joined in two thirds of the time that hash tables of everybody take.
+-#}
+{% macro settings_of_sorted_joins() -%}
+    {{ return(adapter.dispatch("settings_of_sorted_joins", "rekindle")()) }}
+{%- endmacro %}
+
+{% macro default__settings_of_sorted_joins() -%}
+    {{ return("") }}
+{%- endmacro %}
+
+{% macro postgres__settings_of_sorted_joins() -%}
+    {{ return("set local enable_hashjoin = off;") }}
+{%- endmacro %}
+
+
+{#-
     Whether a column fits into one array: no value of Postgres is larger than a GB, which 25 million names of 36 letters are.
     Half of that is left, since an array is put together from its parts.
 -#}

@@ -3,7 +3,7 @@
     config(
         incremental_strategy="replace_versions",
         unique_key=["user_id", "channel", "valid_from_date"],
-        sql_header=settings_of_look_ups() ~ settings_of_a_large_sort(),
+        sql_header=settings_of_look_ups() ~ settings_of_a_large_sort() ~ settings_of_sorted_joins(),
         pre_hook="{{ remember_landings() }}",
         indexes=[
             {"columns": ["user_id", "channel", "valid_from_date"], "unique": true},
