@@ -2,7 +2,8 @@
 
 An archive holds numbers (npy), JSON and native CatBoost bytes with a manifest of their hashes; nothing in it can run
 code. It lies in `<state>/models/<sha256>.zip` and is opened only if its content still has that hash. The warehouse
-(`predictions.model_versions`) says which version is the champion; MLflow holds the same for people to look at.
+(`predictions.model_versions`) says which version is the champion; MLflow shows the same to people, as soon as `mirror`
+can write there.
 
     champion    in charge now
     retired     was in charge, and still is for dates before its successor's as_of_date
@@ -14,15 +15,17 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from psycopg.conninfo import conninfo_to_dict
 
+from ml.mlflow_mirror import MlflowMirror
 from warehouse.door import Warehouse
 
 __all__ = ["ModelRegistry", "ModelVersion", "RegistryError", "pack", "unpack"]
@@ -32,6 +35,9 @@ _FORMAT = 1
 # Zip entries carry a time of change; a fixed one keeps the bytes the same on every run.
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)
 _VERSION_DIGITS = 12
+_COLUMNS = "model_name, version, as_of_date, status, sha256, metrics, run_id"
+# Of two versions of one date the one that was put in charge last counts.
+_LAST_PROMOTED_FIRST = "order by as_of_date desc, promotion_number desc nulls last, trained_at desc, version desc"
 
 
 class RegistryError(RuntimeError):
@@ -120,29 +126,26 @@ class ModelRegistry:
         """Store a version; with `promote` it becomes the champion from `as_of_date` on.
 
         The archive is complete on disk before the warehouse hears of it. Saving the same content again changes nothing
-        but its status.
+        but its status. MLflow hears of it by `mirror`.
+
+        Raises:
+            RegistryError: the archive cannot be written; then nothing is changed.
         """
         content = pack({**state, "model_name": model_name, "as_of_date": as_of_date.isoformat()})
         sha256 = hashlib.sha256(content).hexdigest()
         version = sha256[:_VERSION_DIGITS]
-        path = self._path(sha256)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        partial.write_bytes(content)
-        partial.replace(path)
+        self._store(self._path(sha256), content)
         stored = ModelVersion(model_name, version, as_of_date, "challenger", sha256, dict(metrics))
-        run_id = self._log_to_mlflow(stored, parameters, path)
-        with self._warehouse.transaction() as connection:
+        with self._changed_alone() as connection:
             connection.execute(
                 "insert into predictions.model_versions"
-                " (model_name, version, as_of_date, status, sha256, metrics, run_id)"
+                " (model_name, version, as_of_date, status, sha256, metrics, parameters)"
                 " values (%s, %s, %s, 'challenger', %s, %s, %s)"
-                " on conflict (model_name, version) do update set metrics = excluded.metrics, run_id = excluded.run_id",
-                (model_name, version, as_of_date, sha256, json.dumps(dict(metrics), sort_keys=True), run_id),
+                " on conflict (model_name, version) do update set metrics = excluded.metrics",
+                (model_name, version, as_of_date, sha256, *(_as_json(part) for part in (metrics, parameters))),
             )
             if promote:
                 self._promote(connection, stored)
-        self._mirror_aliases(model_name)
         return self._known(model_name, version)
 
     def champion(self, model_name: str, as_of_date: date) -> ModelVersion | None:
@@ -173,7 +176,10 @@ class ModelRegistry:
         path = self._path(version.sha256)
         if not path.exists():
             raise RegistryError(f"The file of model {version.version} is missing ({path}): retrain, or roll back.")
-        content = path.read_bytes()
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise RegistryError(f"The file of model {version.version} cannot be read ({error}): mend that.") from error
         if hashlib.sha256(content).hexdigest() != version.sha256:
             raise RegistryError(f"The file of model {version.version} was changed ({path}): retrain, or roll back.")
         return unpack(content)
@@ -184,11 +190,10 @@ class ModelRegistry:
         Raises:
             RegistryError: there is no version to go back to.
         """
-        with self._warehouse.transaction() as connection:
+        with self._changed_alone() as connection:
             rows = connection.execute(
                 "select version from predictions.model_versions"
-                " where model_name = %s and status in ('champion', 'retired')"
-                " order by as_of_date desc, status, version desc limit 2 for update",
+                f" where model_name = %s and status in ('champion', 'retired') {_LAST_PROMOTED_FIRST} limit 2",
                 (model_name,),
             ).fetchall()
             if len(rows) < 2:
@@ -200,15 +205,86 @@ class ModelRegistry:
                     "update predictions.model_versions set status = %s where model_name = %s and version = %s",
                     (status, model_name, version),
                 )
-        self._mirror_aliases(model_name)
         return self._known(model_name, rows[1][0])
+
+    def behind(self, model_name: str) -> int:
+        """Return how many versions MLflow does not show, or not as they are; 0 where MLflow is left out."""
+        return len(self._unmirrored(model_name)) if self._tracking_uri else 0
+
+    def mirror(self, model_name: str) -> int:
+        """Let MLflow show what the warehouse knows; return how many versions it did not show as they are.
+
+        The alias `champion` is in charge; `challenger` is the newest that is not, where the one in charge is no newer.
+
+        Raises:
+            MirrorError: MLflow cannot be written to. What it does not show yet is written by the next call.
+        """
+        waiting = self._unmirrored(model_name) if self._tracking_uri else []
+        if not waiting:
+            return 0
+        mirror = MlflowMirror(self._tracking_uri, self._registered_name(model_name), self._folder / "mlflow")
+        for version, parameters in waiting:
+            if version.run_id is None:
+                run_id = mirror.log(
+                    version.version,
+                    as_of_date=version.as_of_date,
+                    sha256=version.sha256,
+                    parameters=parameters,
+                    metrics=version.metrics,
+                    archive=self._path(version.sha256),
+                )
+                self._warehouse.execute(
+                    "update predictions.model_versions set run_id = %s where model_name = %s and version = %s",
+                    (run_id, model_name, version.version),
+                )
+        champion = self._one("model_name = %s and status = 'champion'", (model_name,))
+        challenger = self._one("model_name = %s and status = 'challenger'", (model_name,))
+        if champion is not None and challenger is not None and challenger.as_of_date < champion.as_of_date:
+            challenger = None
+        mirror.point("champion", None if champion is None else champion.run_id)
+        mirror.point("challenger", None if challenger is None else challenger.run_id)
+        for version, _ in waiting:
+            self._warehouse.execute(
+                "update predictions.model_versions set mlflow_status = %s where model_name = %s and version = %s",
+                (version.status, model_name, version.version),
+            )
+        return len(waiting)
 
     def _path(self, sha256: str) -> Path:
         return self._folder / f"{sha256}.zip"
 
+    def _store(self, path: Path, content: bytes) -> None:
+        """Write an archive as a whole or not at all."""
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial.write_bytes(content)
+            partial.replace(path)
+        except OSError as error:
+            raise RegistryError(
+                f"The trained model cannot be stored in {path.parent} ({error}): make room or mend its rights, then "
+                "train again. The model in charge stays."
+            ) from error
+        finally:
+            if partial.exists():
+                partial.unlink()
+
+    @contextmanager
+    def _changed_alone(self) -> Iterator[Any]:
+        """A transaction beside which nobody else puts versions in charge; they may be read meanwhile."""
+        with self._warehouse.transaction() as connection:
+            connection.execute("lock table predictions.model_versions in share row exclusive mode")
+            yield connection
+
     def _promote(self, connection: Any, version: ModelVersion) -> None:
         """Put a version in charge from its date on; a later version stays the one in charge now."""
         key = (version.model_name, version.version)
+        connection.execute(
+            "update predictions.model_versions set promotion_number = ("
+            " select coalesce(max(promotion_number), 0) + 1 from predictions.model_versions where model_name = %s)"
+            " where model_name = %s and version = %s",
+            (version.model_name, *key),
+        )
         later = connection.execute(
             "select exists (select from predictions.model_versions where model_name = %s and status = 'champion'"
             " and as_of_date > %s)",
@@ -238,80 +314,31 @@ class ModelRegistry:
         return found[0] if found else None
 
     def _find(self, condition: str, parameters: tuple[Any, ...]) -> list[ModelVersion]:
-        # 'champion' sorts before 'retired': of two promoted versions of one date, the one in charge counts.
         with self._warehouse.transaction() as connection:
             rows = connection.execute(
-                "select model_name, version, as_of_date, status, sha256, metrics, run_id"
-                f" from predictions.model_versions where {condition}"
-                " order by as_of_date desc, status, version desc",
+                f"select {_COLUMNS} from predictions.model_versions where {condition} {_LAST_PROMOTED_FIRST}",
                 parameters,
             ).fetchall()
         return [ModelVersion(*row) for row in rows]
+
+    def _unmirrored(self, model_name: str) -> list[tuple[ModelVersion, Mapping[str, Any]]]:
+        """Versions that MLflow does not show, or not with their status, and what they were trained with."""
+        with self._warehouse.transaction() as connection:
+            rows = connection.execute(
+                f"select {_COLUMNS}, parameters from predictions.model_versions"
+                " where model_name = %s and (run_id is null or mlflow_status is distinct from status)"
+                " order by trained_at, version",
+                (model_name,),
+            ).fetchall()
+        return [(ModelVersion(*row[:-1]), row[-1]) for row in rows]
 
     def _registered_name(self, model_name: str) -> str:
         """Return MLflow's name of a model; the warehouse is part of it, since one MLflow may serve several."""
         return f"{conninfo_to_dict(self._warehouse.url).get('dbname', 'warehouse')}.{model_name}"
 
-    def _client(self) -> Any:
-        """Return a client of MLflow; its import takes seconds, so it waits until something is to be logged."""
-        os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-        from mlflow.tracking import MlflowClient
 
-        return MlflowClient(tracking_uri=self._tracking_uri, registry_uri=self._tracking_uri)
-
-    def _log_to_mlflow(self, version: ModelVersion, parameters: Mapping[str, Any], path: Path) -> str | None:
-        """Record parameters, metrics and the archive, and register the version; return the run's id."""
-        if not self._tracking_uri:
-            return None
-        client = self._client()
-        from mlflow.entities import Metric, Param
-
-        name = self._registered_name(version.model_name)
-        # The log carries the date the model was trained for: the same work gives the same record on any day.
-        timestamp = int(datetime(*version.as_of_date.timetuple()[:3], tzinfo=UTC).timestamp() * 1000)
-        experiment = client.get_experiment_by_name(name)
-        experiment_id = (
-            experiment.experiment_id
-            if experiment
-            else client.create_experiment(name, artifact_location=(self._folder / "mlflow").absolute().as_uri())
-        )
-        tags = {"as_of_date": version.as_of_date.isoformat(), "sha256": version.sha256, "version": version.version}
-        run = client.create_run(experiment_id, start_time=timestamp, tags=tags, run_name=version.version)
-        client.log_batch(
-            run.info.run_id,
-            metrics=[Metric(key, float(value), timestamp, 0) for key, value in sorted(version.metrics.items())],
-            params=[Param(key, str(value)[:500]) for key, value in sorted(parameters.items())],
-        )
-        client.log_artifact(run.info.run_id, str(path))
-        client.set_terminated(run.info.run_id, "FINISHED", end_time=timestamp)
-        if not client.search_registered_models(f"name = '{name}'"):
-            client.create_registered_model(name)
-        client.create_model_version(
-            name, source=f"{run.info.artifact_uri}/{path.name}", run_id=run.info.run_id, tags=tags
-        )
-        return str(run.info.run_id)
-
-    def _mirror_aliases(self, model_name: str) -> None:
-        """Let MLflow's aliases point at the versions that the warehouse calls so.
-
-        `champion` is in charge; `challenger` is the newest that is not, where the one in charge is no newer than it.
-        """
-        if not self._tracking_uri:
-            return
-        champion = self._one("model_name = %s and status = 'champion'", (model_name,))
-        challenger = self._one("model_name = %s and status = 'challenger'", (model_name,))
-        if champion is not None and challenger is not None and challenger.as_of_date < champion.as_of_date:
-            challenger = None
-        aliases = {"champion": champion, "challenger": challenger}
-        if not any(version is not None and version.run_id for version in aliases.values()):
-            return
-        name, client = self._registered_name(model_name), self._client()
-        for alias, version in aliases.items():
-            if version is None or version.run_id is None:
-                client.delete_registered_model_alias(name, alias)
-                continue
-            for found in client.search_model_versions(f"name = '{name}' and run_id = '{version.run_id}'")[:1]:
-                client.set_registered_model_alias(name, alias, found.version)
+def _as_json(values: Mapping[str, Any]) -> str:
+    return json.dumps(dict(values), sort_keys=True)
 
 
 def _flatten(value: Any, path: str, members: dict[str, bytes]) -> Any:

@@ -4,8 +4,8 @@
 
 Segments are those of the newest version whose segments can still be told, else they are found anew.
 
-A model cannot be trusted when its file is missing, was changed or is of another version of this program, or when it
-fails the probe of `sanity.py`.
+A model cannot be trusted when its file is missing, was changed or is of another version of this program, when it was
+trained for other windows than the settings say, or when it fails the probe of `sanity.py`.
 """
 
 from collections.abc import Sequence
@@ -68,7 +68,7 @@ def trusted_model(warehouse: Warehouse, as_of_date: date, settings: Settings) ->
     for version in promoted:
         try:
             model = ScoringModel.from_state(registry.load(version))
-            problem = probe.problem_of(model)
+            problem = model.problem_with(settings) or probe.problem_of(model)
         except RegistryError as error:
             problem = str(error)
         if not problem:

@@ -1,5 +1,6 @@
 """The scoring model: everything that is learned about users, in one artefact with one version."""
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -8,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from ml.mlflow_mirror import MirrorError
 from ml.registry import ModelRegistry, ModelVersion, RegistryError, pack
 from ml.response import WORTH, ConversionModel, ReturnModel, RevenueModel
 from ml.segmentation import UserSegmenter
@@ -15,7 +17,16 @@ from ml.value import ActivityModel, LifetimeValueModel, MoneyBySegment, SocialIn
 from warehouse.door import Warehouse
 from warehouse.settings import Settings
 
-__all__ = ["MODEL_NAME", "ScoringModel", "add_worth", "foreign_states_refused", "load_champion", "open_registry"]
+__all__ = [
+    "MODEL_NAME",
+    "ScoringModel",
+    "add_worth",
+    "foreign_states_refused",
+    "load_champion",
+    "mirror_models",
+    "open_registry",
+    "outcome_windows",
+]
 
 MODEL_NAME = "scoring"
 
@@ -25,7 +36,8 @@ class ScoringModel:
     """Return, conversion, revenue and lifetime value, how users come and stop, what they bring friends, and segments.
 
     `segmenter` is None where nobody was inactive. `responses_as_of` is the date for which the first three were trained,
-    where the others were refreshed later; None where all are of one date.
+    where the others were refreshed later; None where all are of one date. `windows` are the days that a return, a
+    conversion and its revenue were given, by the name of the setting; empty in models from before they were kept.
     """
 
     returns: ReturnModel
@@ -37,6 +49,17 @@ class ScoringModel:
     segmenter: UserSegmenter | None
     money: MoneyBySegment = field(default_factory=MoneyBySegment)
     responses_as_of: date | None = None
+    windows: Mapping[str, int] = field(default_factory=dict)
+
+    def problem_with(self, settings: Settings) -> str:
+        """Say why the model's figures are not what the settings ask for; nothing where they are."""
+        asked = outcome_windows(settings)
+        other = [
+            f"{name} was {days} and is {asked[name]}"
+            for name, days in sorted(self.windows.items())
+            if asked.get(name, days) != days
+        ]
+        return f"It was trained for other windows ({', '.join(other)}): retrain the models." if other else ""
 
     @property
     def uses_event_features(self) -> bool:
@@ -83,6 +106,7 @@ class ScoringModel:
             "segmenter": None if self.segmenter is None else self.segmenter.to_state(),
             "money": self.money.to_state(),
             "responses_as_of": None if self.responses_as_of is None else self.responses_as_of.isoformat(),
+            "windows": dict(self.windows),
         }
 
     @classmethod
@@ -112,6 +136,7 @@ class ScoringModel:
                 segmenter=None if state["segmenter"] is None else UserSegmenter.from_state(state["segmenter"]),
                 money=MoneyBySegment.from_state(state["money"]),
                 responses_as_of=date.fromisoformat(trained) if (trained := state["responses_as_of"]) else None,
+                windows={name: int(days) for name, days in state.get("windows", {}).items()},
             )
 
 
@@ -134,6 +159,25 @@ def foreign_states_refused() -> Iterator[None]:
 def add_worth(features: pd.DataFrame, conversions: ConversionModel, revenues: RevenueModel) -> pd.DataFrame:
     """Return the features with the column that says what a return is worth within the value horizon."""
     return features.assign(**{WORTH: conversions.predict_baseline(features) * revenues.predict_baseline(features)})
+
+
+def outcome_windows(settings: Settings) -> dict[str, int]:
+    """Return the settings that say what a chance to return, a conversion and its revenue are."""
+    return {
+        "return_window_days": settings.return_window_days,
+        "conversion_window_days": settings.conversion_window_days,
+        "value_horizon_days": settings.value_horizon_days,
+    }
+
+
+def mirror_models(registry: ModelRegistry) -> tuple[str, ...]:
+    """Let MLflow show the versions; where it cannot be written to, a sentence for the report: a copy may be late."""
+    try:
+        registry.mirror(MODEL_NAME)
+    except MirrorError as error:
+        logging.getLogger(__name__).warning("%s", error)
+        return (str(error),)
+    return ()
 
 
 def open_registry(warehouse: Warehouse, settings: Settings) -> ModelRegistry:

@@ -12,7 +12,14 @@ from ml.contracts import StageReport
 from ml.pipelines.activity import fit_activity, read_activity, write_user_activity
 from ml.pipelines.answers import read_answers
 from ml.pipelines.friends import learn_influence
-from ml.pipelines.model import MODEL_NAME, ScoringModel, add_worth, open_registry
+from ml.pipelines.model import (
+    MODEL_NAME,
+    ScoringModel,
+    add_worth,
+    mirror_models,
+    open_registry,
+    outcome_windows,
+)
 from ml.pipelines.promotion import judge_challenger
 from ml.pipelines.reading import (
     TrainingRows,
@@ -74,7 +81,7 @@ def train_models(as_of_date: date, settings: Settings) -> StageReport:
         try:
             incumbent = ScoringModel.from_state(registry.load(champion))
             # Whoever speaks nonsense can neither score nor be compared with.
-            problem = Probe.read(warehouse, as_of_date).problem_of(incumbent)
+            problem = incumbent.problem_with(settings) or Probe.read(warehouse, as_of_date).problem_of(incumbent)
         except RegistryError as error:
             problem = str(error)
         if problem:
@@ -89,7 +96,8 @@ def train_models(as_of_date: date, settings: Settings) -> StageReport:
             f"Nothing was trained: version {newest.version} of {newest.as_of_date} is younger than "
             f"{settings.retrain_after_days} days."
         )
-        return StageReport("train_models", as_of_date, 0, (sentence,), {"version": champion.version})
+        told = (sentence, *mirror_models(registry))
+        return StageReport("train_models", as_of_date, 0, told, {"version": champion.version})
     rows = read_training_rows(warehouse, as_of_date, most=MOST_EXAMPLES, with_every_return=True)
     if rows.left_out:
         messages.append(
@@ -149,6 +157,7 @@ def train_models(as_of_date: date, settings: Settings) -> StageReport:
             f"Segments, lifetime values and rhythms were refreshed beside the models of {refreshed.responses_as_of}: "
             f"version {version_in_charge.version}."
         )
+    messages += mirror_models(registry)
     shown = ("return_roc_auc", "return_average_precision", "return_base_rate", "return_expected_calibration_error")
     details: dict[str, float | int | str] = {
         "version": version.version,
@@ -209,7 +218,10 @@ def fit_scoring_model(
     metrics |= money_metrics | measure_segments(
         examples, returns, add_worth(examples.features, conversions, revenues)[WORTH], segmenter
     )
-    model = ScoringModel(returns, conversions, revenues, lifetime, activity, influence, segmenter, money)
+    windows = outcome_windows(settings)
+    model = ScoringModel(
+        returns, conversions, revenues, lifetime, activity, influence, segmenter, money, windows=windows
+    )
     return model, metrics, messages
 
 

@@ -15,7 +15,7 @@ from ml.drift import (
     population_stability_index,
 )
 from ml.pipelines.histograms import Bins, Variables, read_bins, read_histograms, watched_features, watched_predictions
-from ml.pipelines.model import load_champion
+from ml.pipelines.model import MODEL_NAME, load_champion, mirror_models, open_registry
 from ml.registry import RegistryError
 from warehouse.door import Warehouse
 from warehouse.settings import Settings
@@ -67,14 +67,19 @@ def watch_drift(as_of_date: date, settings: Settings) -> StageReport:
     """Compare the inactive users of a date, and what was said of them, with the date the models were trained for.
 
     Writes predictions.drift and audit.health_checks for the date, and predictions.drift_references the first time a
-    model is watched. Whether models are to be trained anew follows from the rows (`needs_retraining`).
+    model is watched; what MLflow does not show yet is written there first. Whether models are to be trained anew
+    follows from the rows (`needs_retraining`).
     """
     warehouse = Warehouse(settings.warehouse_url)
+    registry = open_registry(warehouse, settings)
+    late = mirror_models(registry)
+    behind = registry.behind(MODEL_NAME)
+    shown = _check(as_of_date, "models that MLflow does not show", "warning" if behind else "ok", behind, None)
     try:
         model, version, passed_over = load_champion(warehouse, as_of_date, settings)
     except RegistryError as error:
-        _write(warehouse, as_of_date, [], [_check(as_of_date, "model in charge", "alert", None, None)])
-        return StageReport("watch_drift", as_of_date, 0, (str(error),), {"status": "alert"})
+        _write(warehouse, as_of_date, [], [_check(as_of_date, "model in charge", "alert", None, None), shown])
+        return StageReport("watch_drift", as_of_date, 0, (str(error), *late), {"status": "alert"})
     reference_date = model.responses_as_of or version.as_of_date
     rows = []
     watched = [
@@ -90,9 +95,10 @@ def watch_drift(as_of_date: date, settings: Settings) -> StageReport:
     checks = [
         *_checks(as_of_date, rows, settings),
         _check(as_of_date, "model in charge", "warning" if passed_over else "ok", None, None),
+        shown,
     ]
     _write(warehouse, as_of_date, rows, checks)
-    return _report(as_of_date, rows, checks, passed_over)
+    return _report(as_of_date, rows, checks, (*passed_over, *late))
 
 
 def needs_retraining(warehouse: Warehouse, as_of_date: date, newest_date: date) -> bool:

@@ -65,6 +65,39 @@ def test_a_column_the_contract_gained_is_added(warehouse: Warehouse) -> None:
     assert "raw.items.category text YES" in catalogue(warehouse.url)
 
 
+def test_promotions_from_before_they_were_numbered_keep_their_order(empty_url: str) -> None:
+    migrate(empty_url)
+    warehouse = Warehouse(empty_url)
+    warehouse.execute("drop index predictions.model_versions_one_champion")
+    for column in ("promotion_number", "parameters", "mlflow_status"):
+        warehouse.execute(f"alter table predictions.model_versions drop column {column}")
+    warehouse.execute("update audit.schema_version set version_num = '0012'")
+    versions = [
+        ("e", "2018-01-02", "champion", "run"),
+        ("d", "2018-01-09", "champion", None),
+        ("a", "2018-01-09", "retired", "run"),
+        ("b", "2018-01-16", "challenger", None),
+    ]
+    for version in versions:
+        warehouse.execute(
+            "insert into predictions.model_versions (model_name, version, as_of_date, status, run_id, sha256, metrics)"
+            " values ('scoring', %s, %s, %s, %s, '', '{}')",
+            version,
+        )
+    migrate(empty_url)
+    found = warehouse.read_frame(
+        "select version, status, promotion_number, mlflow_status from predictions.model_versions order by 1"
+    ).astype(object)
+    found = found.where(found.notna(), None)
+    # Two that ended at once were both in charge: the later one stays.
+    assert [tuple(row) for row in found.itertuples(index=False)] == [
+        ("a", "retired", 2, "retired"),
+        ("b", "challenger", None, None),
+        ("d", "champion", 3, None),
+        ("e", "retired", 1, "champion"),
+    ]
+
+
 @pytest.mark.parametrize("role", ["rekindle_marketing", "rekindle_bi"])
 def test_readers_read_marketing_and_nothing_personal(warehouse: Warehouse, role: str) -> None:
     for relation in ("marketing.targets", "marketing.event_effects", "marketing.event_effect_details"):

@@ -1,5 +1,6 @@
 """When the champion cannot be trusted, somebody else scores and every row says so."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,21 @@ def test_a_champion_of_another_version_of_the_program_is_passed_over_and_replace
     assert report.rows > 0
     assert any("so a new model takes over" in message for message in report.messages)
     assert trusted_model(house.warehouse, DAY, house.settings).messages == ()
+
+
+def test_a_champion_of_other_windows_is_passed_over_and_replaced(house: House) -> None:
+    house.fill(users=300)
+    train_models(DAY, house.settings)
+    longer = replace(house.settings, return_window_days=house.settings.return_window_days + 7)
+    trusted = trusted_model(house.warehouse, DAY, longer)
+    assert trusted.version == FALLBACK_VERSION
+    assert "return_window_days was 14 and is 21" in trusted.messages[0]
+    report = train_models(DAY, longer)
+    assert report.rows > 0
+    assert any("return_window_days was 14 and is 21" in message for message in report.messages)
+    assert trusted_model(house.warehouse, DAY, longer).version == report.details["version"]
+    # Whoever goes back to what was asked before finds the model that was trained for it.
+    assert trusted_model(house.warehouse, DAY, house.settings).note.startswith("Scored by the earlier model")
 
 
 def test_a_young_champion_that_predicts_nonsense_is_replaced_by_the_next_training(house: House) -> None:

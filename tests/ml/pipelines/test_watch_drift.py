@@ -65,7 +65,12 @@ def test_the_same_users_have_not_drifted_and_a_rerun_gives_the_same_rows(watched
     assert report.details["status"] == "ok"
     assert checks(watched)["calibration of the chance to return"] == "unknown"
     assert not needs_retraining(watched.warehouse, LATER, DAY)
-    watch_drift(LATER, watched.settings)
+    assert checks(watched)["models that MLflow does not show"] == "ok"
+    # Nobody listens there: what cannot be shown is said, and nothing else changes.
+    late = watch_drift(LATER, replace(watched.settings, tracking_uri="http://127.0.0.1:1"))
+    assert any("The models are safe" in message for message in late.messages)
+    assert checks(watched)["models that MLflow does not show"] == "warning"
+    assert not needs_retraining(watched.warehouse, LATER, DAY)
     pd.testing.assert_frame_equal(rows(watched, "feature"), found)
 
 
