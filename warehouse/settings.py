@@ -40,6 +40,13 @@ SCHEMA_PREFIX = "schema:"
 Days = Annotated[int, Between(1, 3650)]
 Share = Annotated[float, Between(0, 1)]
 Name = Annotated[str, Worded(r"\S(.*\S)?", "a name")]
+AttributeNames = Annotated[
+    tuple[str, ...],
+    Worded(
+        "[A-Za-z][A-Za-z0-9_ -]{0,49}",
+        "names of attributes such as loyalty_tier: a letter, then at most 49 letters, digits, spaces, _ or -",
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -164,13 +171,8 @@ class Settings:
     retrain_after_days: Days
     tuning_trials: Annotated[int, Between(0, 1000)]
     tuning_seconds: Annotated[int, Between(0, 86_400)]
-    user_attributes: Annotated[
-        tuple[str, ...],
-        Worded(
-            "[A-Za-z][A-Za-z0-9_ -]{0,49}",
-            "names of attributes such as loyalty_tier: a letter, then at most 49 letters, digits, spaces, _ or -",
-        ),
-    ]
+    user_attributes: AttributeNames
+    numeric_user_attributes: AttributeNames
     budget: Annotated[Decimal | None, Between(0, 10**15)]
     holdout_share: Share
     control_share: Share
@@ -194,23 +196,26 @@ class Settings:
     tracking_uri: str = field(repr=False)
     source: str = field(repr=False)
 
-    @property
-    def attribute_columns(self) -> dict[str, str]:
-        """The names of `user_attributes` by the column of features that each becomes.
+    def attribute_columns(self) -> tuple[dict[str, str], dict[str, str]]:
+        """The names of `user_attributes` and of `numeric_user_attributes`, by the columns of features they become.
 
         Raises:
             SettingsError: two names would become the same column.
         """
-        columns: dict[str, str] = {}
-        for name in self.user_attributes:
-            column = f"attribute_{re.sub('[ -]', '_', name).lower()}"
-            if column in columns:
+        known: dict[str, str] = {}
+        for name in (*self.user_attributes, *self.numeric_user_attributes):
+            column = _attribute_column(name)
+            if column in known:
                 raise SettingsError(
-                    f"user_attributes: {columns[column]!r} and {name!r} would both become the feature {column}; "
-                    "keep one of them."
+                    f"user_attributes, numeric_user_attributes: {known[column]!r} and {name!r} would both become the "
+                    f"feature {column}; keep one of them."
                 )
-            columns[column] = name
-        return columns
+            known[column] = name
+        texts, numbers = (
+            {_attribute_column(name): name for name in names}
+            for names in (self.user_attributes, self.numeric_user_attributes)
+        )
+        return texts, numbers
 
     @property
     def source_folder(self) -> Path:
@@ -244,6 +249,7 @@ class Settings:
 
     def dbt_vars(self, as_of_date: date) -> dict[str, int | str | dict[str, str]]:
         """Return the variables every dbt command gets: what SQL needs of the settings, and the date as YYYY-MM-DD."""
+        texts, numbers = self.attribute_columns()
         return {
             "as_of_date": as_of_date.isoformat(),
             "inactive_after_days": self.inactive_after_days,
@@ -253,7 +259,8 @@ class Settings:
             "event_lookahead_days": self.event_lookahead_days,
             "revenue_quantile": str(self.experiments.revenue_quantile),
             "inactivity_definition": self.inactivity.definition,
-            "user_attributes": self.attribute_columns,
+            "user_attributes": texts,
+            "numeric_user_attributes": numbers,
         }
 
     def dbt_environment(self) -> dict[str, str]:
@@ -355,6 +362,11 @@ def connection_parameters(url: str) -> dict[str, Any]:
             "The address of the warehouse cannot be read: WAREHOUSE_URL must look like "
             "postgresql://user:password@host:5432/database."
         ) from error
+
+
+def _attribute_column(name: str) -> str:
+    """Return the column of features that an attribute of users becomes."""
+    return f"attribute_{re.sub('[ -]', '_', name).lower()}"
 
 
 def _first_known(variable: str, file: Path) -> str:

@@ -375,3 +375,37 @@ def test_nobody_sees_one_half_of_the_users_alone(built: str, half: int) -> None:
         connection.execute("delete from intermediate.int_built_dates where relation_name = %s", (table,))
         assert connection.execute(sums, (AS_OF,)).fetchone() == (0,)
         connection.rollback()
+
+
+def test_attributes_are_words_or_numbers_and_what_is_neither_is_unknown(built: str, dbt_project: DbtProject) -> None:
+    said = [
+        ("7.25", 7.25),
+        ("-3e2", -300.0),
+        ('"7"', None),
+        ("null", None),
+        ("true", None),
+        ("[1]", None),
+        ("1e400", None),
+        ("1e9999999", None),
+        ("1e-400", 0.0),
+    ]
+    known_users = "select user_id from features.feat_user_profile where as_of_date = %s order by 1 limit %s"
+    users = [row["user_id"] for row in read(built, known_users, AS_OF, len(said))]
+    assert len(users) == len(said)
+    with psycopg.connect(built) as connection:
+        for user_id, (value, _) in zip(users, said, strict=True):
+            attributes = f'{{"tier": "gold", "Player level": {value}}}'
+            connection.execute("update raw.users set attributes = %s where user_id = %s", (attributes, user_id))
+    names = {"user_attributes": ("tier",), "numeric_user_attributes": ("Player level",)}
+    dbt_project.build(
+        built, AS_OF, select=("path:models/staging", "+feat_user_attributes,path:models/features"), **names
+    )
+    for user_id, (_, number) in zip(users, said, strict=True):
+        known = features(built, "attributes", user_id)
+        assert (known["attribute_tier"], known["attribute_player_level"]) == ("gold", number)
+    kinds = read(
+        built,
+        "select data_type from information_schema.columns"
+        " where table_name = 'feat_user_attributes' and column_name like 'attribute_%%' order by column_name",
+    )
+    assert [kind["data_type"] for kind in kinds] == ["double precision", "text"]

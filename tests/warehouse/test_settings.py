@@ -71,6 +71,11 @@ def test_attributes_of_users_become_features_by_name(tmp_path: Path) -> None:
     settings = load_settings(folder_with(tmp_path, 'user_attributes = ["shop a", "Shop-A"]\n'))
     with pytest.raises(SettingsError, match="'shop a' and 'Shop-A' would both become the feature attribute_shop_a"):
         settings.dbt_vars(date(2018, 1, 2))
+    both = 'user_attributes = ["tier"]\nnumeric_user_attributes = ["Level", "Tier"]\n'
+    with pytest.raises(SettingsError, match="'tier' and 'Tier' would both become the feature attribute_tier"):
+        load_settings(folder_with(tmp_path, both)).dbt_vars(date(2018, 1, 2))
+    numbers = load_settings(folder_with(tmp_path, 'numeric_user_attributes = ["Level"]\n')).dbt_vars(date(2018, 1, 2))
+    assert (numbers["user_attributes"], numbers["numeric_user_attributes"]) == ({}, {"attribute_level": "Level"})
 
 
 def test_the_definition_of_inactivity_says_where_to_look(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-{{ config(enabled=var("user_attributes") | length > 0) }}
+{{ config(enabled=var("user_attributes") | length + var("numeric_user_attributes") | length > 0) }}
 
 with
 
@@ -8,6 +8,10 @@ feat_user_attributes as (
         user_id,
 
         {%- for column in var("user_attributes") %}
+        {{ column }},
+        {%- endfor %}
+
+        {%- for column in var("numeric_user_attributes") %}
         {{ column }},
         {%- endfor %}
 

@@ -79,6 +79,9 @@ user_features_of_sums as (
         {{ json_text("attributes", var("user_attributes")[column]) }} as {{ column }},
         {%- endfor %}
 
+        {%- for column in var("numeric_user_attributes") %}
+        {{ json_number("attributes", var("numeric_user_attributes")[column]) }} as {{ column }},
+        {%- endfor %}
         cast(extract(year from as_of_date) as integer) - cast(birth_year as integer) as age_years,
         tenure_days,
         days_since_first_activity,
