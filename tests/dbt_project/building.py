@@ -27,6 +27,24 @@ TABLES_ONLY = tuple(
 )
 ALL_BUT_STAGING = ("path:models/intermediate", "path:models/marts", "path:models/features")
 
+# Rebuilt or redone as a whole: must be equal in every row.
+WHOLE_TABLES = (
+    "marts.fct_user_days",
+    "marts.fct_user_years",
+    "marts.fct_user_devices",
+    "marts.fct_user_lapses",
+    "marts.fct_user_category_months",
+    "marts.fct_exposures",
+    "features.label_example_return_14d",
+    "features.training_examples",
+    "marts.fct_user_refund_days",
+    "intermediate.int_friendships_mirrored",
+)
+FEATURE_TOPICS = (
+    *("behaviour", "money", "rhythm", "level", "lapses", "devices", "interactions", "items", "social", "contacts"),
+    *("profile", "event_types"),
+)
+
 # What dbt builds and others read, with nothing in it that depends on when it was built.
 SCHEMAS = ("marts", "features")
 
@@ -174,3 +192,15 @@ def hashes_of(url: str, condition: str = "true", relations: Sequence[str] | None
         relation: hashlib.sha256("\n".join(rows_of(url, relation, condition)).encode()).hexdigest()
         for relation in (relations if relations is not None else relations_of(url))
     }
+
+
+def also_in_a_full_build(last_date: date, key: str = "user_id, as_of_date") -> str:
+    """Return the condition on rows of features that one full build for `last_date` has, too.
+
+    Days before it were built as well, for everybody; a full build has the rows of examples alone. By `event_type`, too,
+    where daily runs alone have rows of examples towards another type of event that was open at an earlier run.
+    """
+    return (
+        f"(as_of_date = '{last_date}' or ({key}) in"
+        f" (select {key} from features.training_examples where as_of_date < '{last_date}'))"
+    )

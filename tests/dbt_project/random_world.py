@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import psycopg
@@ -12,6 +12,9 @@ from tests.dbt_project.world import Row, insert_rows
 
 FIRST_DAY = datetime(2025, 9, 1, tzinfo=UTC)
 DAYS = 180
+# The week in which the first year of the world is over and settled: what days give way to a year's row.
+LAST_DATE = date(2026, 1, 12)
+LATE_DAYS = 6.9
 
 # The column of each table that says when a row happened.
 TIMES = {
@@ -169,3 +172,36 @@ def draw_world(seed: int, user_count: int = 60) -> RandomWorld:
                     }
                 )
     return RandomWorld(tables=tables, items=items)
+
+
+def midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+def arrivals(world: RandomWorld, seed: int) -> dict[str, list[datetime]]:
+    """When each row lands: mostly at once, every fifth one up to a week late. Users, events and friends are on time."""
+    random = np.random.default_rng(seed)
+    return {
+        table: [
+            row[column] + timedelta(days=float(random.uniform(0, LATE_DAYS)))
+            if random.random() < 0.2 and table not in ("users", "events", "friendships")
+            else row[column]
+            for row in world.tables[table]
+        ]
+        for table, column in TIMES.items()
+    }
+
+
+def land(url: str, world: RandomWorld, landed: dict[str, list[datetime]], start: datetime, end: datetime) -> None:
+    """Land what arrives in [start, end), in an order of its own, as one landing with its receipt."""
+    random = np.random.default_rng(0)
+    with psycopg.connect(url) as connection:
+        receipt = connection.execute(
+            "insert into audit.landings (landing_id, table_name, batch_id, source, received, good, quarantined,"
+            " duplicates, released) values (nextval('audit.landing_ids'), 'all', 'batch', '', 0, 0, 0, 0, 0)"
+            " returning landing_id"
+        ).fetchone()
+        assert receipt is not None
+        for table in TIMES:
+            new = [row for row, at in zip(world.tables[table], landed[table], strict=True) if start <= at < end]
+            insert_rows(connection, table, [new[index] for index in random.permutation(len(new))], receipt[0])

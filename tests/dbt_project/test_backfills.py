@@ -1,0 +1,80 @@
+"""Dates that are passed over, built late, again or in a row: each keeps the rows that a full build gives it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from tests.dbt_project.building import FEATURE_TOPICS, TABLES_ONLY, DbtProject, rows_of
+from tests.dbt_project.random_world import (
+    FIRST_DAY,
+    LAST_DATE,
+    TIMES,
+    RandomWorld,
+    arrivals,
+    draw_world,
+    land,
+    midnight,
+)
+
+
+def test_gaps_backfills_and_reruns_end_in_what_full_builds_say(warehouse_url: str, dbt_project: DbtProject) -> None:
+    """A version may begin, end or be cut at any date: whatever the order of runs, each date keeps its own rows."""
+    world = draw_world(23)
+    landed = arrivals(world, 23)
+    first_date = LAST_DATE - timedelta(days=4)
+    days = [first_date + timedelta(days=number) for number in range(5)]
+    RandomWorld(tables={table: [] for table in TIMES}, items=world.items).write(warehouse_url)
+    land(warehouse_url, world, landed, FIRST_DAY, midnight(first_date))
+    dbt_project.build(warehouse_url, first_date, full_refresh=True)
+    # The third day is passed over and built after the fifth; of the fourth there are late rows when it is built again.
+    known_until = first_date
+    for day in (days[1], days[3], days[4], days[2], days[3]):
+        if day > known_until:
+            land(warehouse_url, world, landed, midnight(known_until), midnight(day))
+            known_until = day
+        dbt_project.build(warehouse_url, day, select=TABLES_ONLY)
+
+    relations = [*(f"features.feat_user_{topic}" for topic in FEATURE_TOPICS), "features.eligible_user_channels"]
+    built = {
+        (day, relation): rows_of(warehouse_url, relation, f"as_of_date = '{day}'")
+        for day in days[2:]
+        for relation in relations
+    }
+    for day in days[2:]:
+        dbt_project.build(warehouse_url, day, full_refresh=True)
+        full = {relation: rows_of(warehouse_url, relation, f"as_of_date = '{day}'") for relation in relations}
+        assert [relation for relation in relations if built[day, relation] != full[relation]] == [], day
+
+
+def test_a_gap_of_weeks_between_two_runs_loses_nothing(warehouse_url: str, dbt_project: DbtProject) -> None:
+    world = draw_world(22)
+    early = LAST_DATE - timedelta(days=45)
+    world.write(warehouse_url, before=midnight(early))
+    selected = ["+fct_user_days"]
+    dbt_project.build(warehouse_url, early, select=selected, full_refresh=True)
+    world.write(warehouse_url, before=midnight(LAST_DATE))
+    dbt_project.build(warehouse_url, LAST_DATE, select=selected)
+    after_the_gap = rows_of(warehouse_url, "marts.fct_user_days")
+    dbt_project.build(warehouse_url, LAST_DATE, select=selected, full_refresh=True)
+    assert after_the_gap == rows_of(warehouse_url, "marts.fct_user_days")
+
+
+def test_dates_built_one_after_the_other_of_what_landed_before_all_of_them(
+    warehouse_url: str, dbt_project: DbtProject
+) -> None:
+    """A backfill: nothing lands between its runs, and yet each date knows what happened the day before."""
+    world = draw_world(24)
+    days = [LAST_DATE - timedelta(days=number) for number in (3, 2, 1, 0)]
+    RandomWorld(tables={table: [] for table in TIMES}, items=world.items).write(warehouse_url)
+    at_once = {table: [midnight(days[0])] * len(rows) for table, rows in world.tables.items()}
+    land(warehouse_url, world, at_once, midnight(days[0]), midnight(LAST_DATE))
+    dbt_project.build(warehouse_url, days[0], full_refresh=True)
+    for day in days[1:]:
+        dbt_project.build(warehouse_url, day, select=TABLES_ONLY)
+
+    relations = [*(f"features.feat_user_{topic}" for topic in FEATURE_TOPICS), "features.eligible_user_channels"]
+    compared = f"as_of_date = '{LAST_DATE}'"
+    built = {relation: rows_of(warehouse_url, relation, compared) for relation in relations}
+    dbt_project.build(warehouse_url, LAST_DATE, full_refresh=True)
+    full = {relation: rows_of(warehouse_url, relation, compared) for relation in relations}
+    assert [relation for relation in relations if built[relation] != full[relation]] == []
