@@ -1,11 +1,12 @@
 {#-
     The first date an incremental run has to do again, as a SQL date: late rows may still have changed the last
-    `redo_days` days, and what lies after the newest date the table holds before the run's date was never done at all.
-    `date_column` is the date column of the table being built.
+    `redo_days` days, and what lies after the newest date the table holds before the run's date was never done at all. A
+    table that holds none before it does not tell how far it was built: then all is done again. `date_column` is the date
+    column of the table being built.
 -#}
 {% macro first_date_to_redo(date_column, redo_days) -%}
     {%- set question -%}
-        select {{ date_after("coalesce(max(" ~ date_column ~ "), " ~ as_of_date() ~ ")", "-" ~ redo_days) }}
+        select coalesce({{ date_after("max(" ~ date_column ~ ")", "-" ~ redo_days) }}, cast('0001-01-01' as date))
         from {{ this }}
         where {{ date_column }} < {{ as_of_date() }}
     {%- endset -%}

@@ -59,6 +59,28 @@ def test_a_gap_of_weeks_between_two_runs_loses_nothing(warehouse_url: str, dbt_p
     assert after_the_gap == rows_of(warehouse_url, "marts.fct_user_days")
 
 
+def test_a_gap_of_weeks_loses_nothing_of_what_nobody_had_done_before(
+    warehouse_url: str, dbt_project: DbtProject
+) -> None:
+    """A table without any row does not tell how far it was built: the first refund, the first friends."""
+    world, early = draw_world(22), LAST_DATE - timedelta(days=45)
+    firsts = {
+        "friendships": [row for row in world.tables["friendships"] if row["since"] >= midnight(early)],
+        "payments": [row for row in world.tables["payments"] if row["paid_at"] >= midnight(early)],
+    }
+    world = RandomWorld(tables=world.tables | firsts, items=world.items)
+    world.write(warehouse_url, before=midnight(early))
+    tables = ("intermediate.int_friendships_mirrored", "marts.fct_user_refund_days")
+    selected = [f"+{table.split('.')[1]}" for table in tables]
+    dbt_project.build(warehouse_url, early, select=selected, full_refresh=True)
+    assert [rows_of(warehouse_url, table) for table in tables] == [[], []]
+    world.write(warehouse_url, before=midnight(LAST_DATE))
+    dbt_project.build(warehouse_url, LAST_DATE, select=selected)
+    after_the_gap = [rows_of(warehouse_url, table) for table in tables]
+    dbt_project.build(warehouse_url, LAST_DATE, select=selected, full_refresh=True)
+    assert after_the_gap == [rows_of(warehouse_url, table) for table in tables]
+
+
 def test_dates_built_one_after_the_other_of_what_landed_before_all_of_them(
     warehouse_url: str, dbt_project: DbtProject
 ) -> None:
