@@ -137,7 +137,7 @@ def test_replacing_keeps_other_dates_and_the_key(warehouse: Warehouse, others: i
 
 def test_what_the_company_sets_for_its_database_changes_nothing(things: Warehouse) -> None:
     with things.transaction() as connection:
-        things.copy_frame(connection, "marts.things", frame())
+        things.copy_frame(connection, "marts.things", frame().assign(share=[0.1 + 0.2, np.nan, 1 / 3]))
     before = things.read_frame("select * from marts.things order by n")
     name = things.scalar("select current_database()")
     for setting in (
@@ -146,10 +146,12 @@ def test_what_the_company_sets_for_its_database_changes_nothing(things: Warehous
         "standard_conforming_strings = off",
         "intervalstyle = 'sql_standard'",
         "bytea_output = 'escape'",
+        "extra_float_digits = 0",
         "search_path = 'nowhere'",
     ):
         things.execute(f"alter database {name} set {setting}")
-    pd.testing.assert_frame_equal(things.read_frame("select * from marts.things order by n"), before)
+    after = things.read_frame("select * from marts.things order by n")
+    pd.testing.assert_frame_equal(after, before, check_exact=True)
     # An address may ask for more of its sessions, as some hosts of Postgres need it.
     asking = Warehouse(f"{things.url}?options=-c%20work_mem%3D9MB")
     assert asking.scalar("show work_mem") == "9MB"
