@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import Conninfo
 
 from warehouse.settings_checks import Between, Flag, SettingsError, Worded, as_fields, checked, merged, missing_key
 
@@ -40,6 +41,8 @@ SCHEMA_PREFIX = "schema:"
 Days = Annotated[int, Between(1, 3650)]
 Share = Annotated[float, Between(0, 1)]
 Name = Annotated[str, Worded(r"\S(.*\S)?", "a name")]
+# Parts of an address that dbt's profile names itself.
+_OF_THE_PROFILE = ("host", "port", "user", "password", "dbname", "sslmode", "connect_timeout", "application_name")
 AttributeNames = Annotated[
     tuple[str, ...],
     Worded(
@@ -279,6 +282,12 @@ class Settings:
             # dbt keeps variables with this prefix out of its logs.
             "DBT_ENV_SECRET_PASSWORD": str(address.get("password", "")),
             "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+            # What the profile has no key for (certificates, options) reaches dbt's driver as it reaches any client.
+            **{
+                option.envvar.decode(): str(address[keyword])
+                for option in Conninfo.get_defaults()
+                if (keyword := option.keyword.decode()) in address and keyword not in _OF_THE_PROFILE and option.envvar
+            },
         }
 
 

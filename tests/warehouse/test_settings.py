@@ -155,6 +155,14 @@ def test_the_state_folder_says_where_things_are(monkeypatch: pytest.MonkeyPatch,
     assert environment["REKINDLE_DBT_DATABASE"] == "sales"
     assert environment["DBT_ENV_SECRET_PASSWORD"] == "p@ss"
     assert "p%40ss" not in repr(settings)
+    assert not any(name.startswith("PG") for name in environment)
+    monkeypatch.setenv(
+        "WAREHOUSE_URL", "postgresql://ann@db/sales?sslmode=verify-full&sslrootcert=/ca.pem&options=-c%20role%3Dloader"
+    )
+    environment = load_settings().dbt_environment()
+    assert environment["REKINDLE_DBT_SSLMODE"] == "verify-full"
+    passed = {name: value for name, value in environment.items() if name.startswith("PG")}
+    assert passed == {"PGSSLROOTCERT": "/ca.pem", "PGOPTIONS": "-c role=loader"}
     monkeypatch.setenv("WAREHOUSE_URL", "postgresql://other/db")
     assert load_settings().warehouse_url == "postgresql://other/db"
     assert load_settings().is_warehouse_given
