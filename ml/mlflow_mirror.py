@@ -23,6 +23,8 @@ _PATIENCE = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
 _PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
+# What their drivers call the seconds they wait for an answer.
+_TIME_LIMITS = {"postgresql": "connect_timeout", "mysql": "connect_timeout", "mssql": "timeout"}
 _LONGEST_PARAMETER = 500
 
 
@@ -64,7 +66,10 @@ class MlflowMirror:
         metrics: Mapping[str, float],
         archive: Path,
     ) -> str:
-        """Record parameters, metrics and the archive, and register the version; return the run's id."""
+        """Record parameters, metrics and the archive, and register the version; return the run's id.
+
+        A run that an earlier call began and could not end is taken up again.
+        """
         from mlflow.entities import Metric, Param
 
         # The log carries the date the model was trained for: the same work gives the same record on any day.
@@ -73,7 +78,13 @@ class MlflowMirror:
         if not archive.exists():
             tags["archive"] = "missing"
         with _explained():
-            run = self._client.create_run(self._experiment(), start_time=timestamp, tags=tags, run_name=version)
+            experiment_id = self._experiment()
+            begun = self._client.search_runs([experiment_id], f"tags.sha256 = '{sha256}'", max_results=1)
+            run = (
+                begun[0]
+                if begun
+                else self._client.create_run(experiment_id, start_time=timestamp, tags=tags, run_name=version)
+            )
             self._client.log_batch(
                 run.info.run_id,
                 metrics=[Metric(key, float(value), timestamp, 0) for key, value in sorted(metrics.items())],
@@ -84,8 +95,9 @@ class MlflowMirror:
             self._client.set_terminated(run.info.run_id, "FINISHED", end_time=timestamp)
             if not self._client.search_registered_models(f"name = '{self._name}'"):
                 self._client.create_registered_model(self._name)
-            source = f"{run.info.artifact_uri}/{archive.name}"
-            self._client.create_model_version(self._name, source=source, run_id=run.info.run_id, tags=tags)
+            if not self._versions(run.info.run_id):
+                source = f"{run.info.artifact_uri}/{archive.name}"
+                self._client.create_model_version(self._name, source=source, run_id=run.info.run_id, tags=tags)
         return str(run.info.run_id)
 
     def point(self, alias: str, run_id: str | None) -> None:
@@ -94,8 +106,11 @@ class MlflowMirror:
             if run_id is None:
                 self._client.delete_registered_model_alias(self._name, alias)
                 return
-            for found in self._client.search_model_versions(f"name = '{self._name}' and run_id = '{run_id}'")[:1]:
+            for found in self._versions(run_id)[:1]:
                 self._client.set_registered_model_alias(self._name, alias, found.version)
+
+    def _versions(self, run_id: str) -> list[Any]:
+        return list(self._client.search_model_versions(f"name = '{self._name}' and run_id = '{run_id}'"))
 
     def _experiment(self) -> str:
         experiment = self._client.get_experiment_by_name(self._name)
@@ -116,7 +131,9 @@ def _require_reachable(tracking_uri: str) -> None:
     if parts.hostname and port:
         socket.create_connection((parts.hostname, port), timeout=_SECONDS).close()
     if kind in DATABASE_ENGINES:
-        engine = sqlalchemy.create_engine(tracking_uri)
+        # Files are opened at once; a server may accept and never answer.
+        limits = {} if kind == "sqlite" else {_TIME_LIMITS[kind]: _SECONDS}
+        engine = sqlalchemy.create_engine(tracking_uri, connect_args=limits)
         engine.connect().close()
         engine.dispose()
 
@@ -129,7 +146,7 @@ def _explained() -> Iterator[None]:
 
     try:
         yield
-    except (MlflowException, SQLAlchemyError, OSError, ValueError) as error:
+    except (MlflowException, SQLAlchemyError, OSError, ValueError, ImportError) as error:
         raise MirrorError(
             f"MLflow does not show the newest models yet, as it could not be written to ({error}). The models are safe "
             "and in use. Check MLFLOW_TRACKING_URI and that MLflow runs; the next training, roll back or watch_drift "

@@ -16,7 +16,7 @@ import json
 import os
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -174,10 +174,12 @@ class ModelRegistry:
             RegistryError: its archive is missing, or is not the one that was stored.
         """
         path = self._path(version.sha256)
-        if not path.exists():
-            raise RegistryError(f"The file of model {version.version} is missing ({path}): retrain, or roll back.")
         try:
             content = path.read_bytes()
+        except FileNotFoundError as error:
+            raise RegistryError(
+                f"The file of model {version.version} is missing ({path}): retrain, or roll back."
+            ) from error
         except OSError as error:
             raise RegistryError(f"The file of model {version.version} cannot be read ({error}): mend that.") from error
         if hashlib.sha256(content).hexdigest() != version.sha256:
@@ -266,7 +268,8 @@ class ModelRegistry:
                 "train again. The model in charge stays."
             ) from error
         finally:
-            if partial.exists():
+            # Gone where all went well; out of reach where the folder is, of which the error above speaks.
+            with suppress(OSError):
                 partial.unlink()
 
     @contextmanager

@@ -81,6 +81,8 @@ def watch_drift(as_of_date: date, settings: Settings) -> StageReport:
         _write(warehouse, as_of_date, [], [_check(as_of_date, "model in charge", "alert", None, None), shown])
         return StageReport("watch_drift", as_of_date, 0, (str(error), *late), {"status": "alert"})
     reference_date = model.responses_as_of or version.as_of_date
+    wrong = model.problem_with(settings)
+    due = (f"Model {version.version} is not used. {wrong}",) if wrong else ()
     rows = []
     watched = [
         ("feature", watched_features(warehouse, settings.activity_relation)),
@@ -94,11 +96,11 @@ def watch_drift(as_of_date: date, settings: Settings) -> StageReport:
         row |= {"as_of_date": as_of_date, "reference_date": reference_date, "model_version": version.version}
     checks = [
         *_checks(as_of_date, rows, settings),
-        _check(as_of_date, "model in charge", "warning" if passed_over else "ok", None, None),
+        _check(as_of_date, "model in charge", "alert" if due else "warning" if passed_over else "ok", None, None),
         shown,
     ]
     _write(warehouse, as_of_date, rows, checks)
-    return _report(as_of_date, rows, checks, (*passed_over, *late))
+    return _report(as_of_date, rows, checks, (*passed_over, *due, *late))
 
 
 def needs_retraining(warehouse: Warehouse, as_of_date: date, newest_date: date) -> bool:

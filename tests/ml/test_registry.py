@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ml import mlflow_mirror
 from ml.mlflow_mirror import MirrorError
 from ml.registry import ModelRegistry, RegistryError, pack, unpack
 from warehouse.door import Warehouse
@@ -153,6 +154,24 @@ def test_a_missing_or_changed_file_is_refused(registry: ModelRegistry, tmp_path:
         registry.load(version)
 
 
+def test_a_folder_without_rights_is_named(
+    registry: ModelRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = save(registry, date(2018, 1, 2), 1.0)
+
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    # Tests may run as root, whom no rights stop. A folder that may not be entered does not even say what is there.
+    for name in ("stat", "open", "unlink"):
+        monkeypatch.setattr(Path, name, refuse)
+    with pytest.raises(RegistryError, match=r"cannot be read .*Permission denied"):
+        registry.load(version)
+    with pytest.raises(RegistryError, match=r"cannot be stored in .*Permission denied"):
+        save(registry, date(2018, 1, 9), 2.0)
+    assert registry.champion("scoring", date(2018, 2, 1)) == version
+
+
 def test_mlflow_holds_the_run_the_version_and_the_alias(warehouse: Warehouse, tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     registry = ModelRegistry(warehouse, tmp_path / "models", uri)
@@ -187,7 +206,35 @@ def test_mlflow_holds_the_run_the_version_and_the_alias(warehouse: Warehouse, tm
     assert [item.path for item in client.list_artifacts(run.info.run_id)] == [f"{first.sha256}.zip"]
 
 
-def test_mlflow_may_be_away_and_is_written_to_later(warehouse: Warehouse, tmp_path: Path) -> None:
+def test_a_run_that_broke_off_is_taken_up_again(
+    warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow.tracking import MlflowClient
+
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    registry = ModelRegistry(warehouse, tmp_path / "models", uri)
+    save(registry, date(2018, 1, 2), 1.0)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for step in ("log_artifact", "create_model_version", "set_registered_model_alias"):
+        with monkeypatch.context() as broken:
+            broken.setattr(MlflowClient, step, full)
+            with pytest.raises(MirrorError, match="No space left on device"):
+                registry.mirror("scoring")
+        assert registry.behind("scoring") == 1
+    assert (registry.mirror("scoring"), registry.behind("scoring")) == (1, 0)
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    [model] = client.search_registered_models()
+    [version] = client.search_model_versions(f"name = '{model.name}'")
+    [run] = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+    assert (run.info.status, version.run_id, run.data.params) == ("FINISHED", run.info.run_id, {"seed": "7"})
+
+
+def test_mlflow_may_be_away_and_is_written_to_later(
+    warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{nobody.getsockname()[1]}/mlflow"
@@ -195,9 +242,14 @@ def test_mlflow_may_be_away_and_is_written_to_later(warehouse: Warehouse, tmp_pa
         first = save(away, date(2018, 1, 2), 1.0)
         second = save(away, date(2018, 1, 9), 2.0)
         assert away.champion("scoring", date(2018, 2, 1)) == second
-        for uri in (f"http://{address}", f"postgresql+psycopg2://{address}"):
+        for uri in (f"http://{address}", f"postgresql+psycopg2://{address}", "mysql+no_such_driver:///mlflow"):
             with pytest.raises(MirrorError, match=r"The models are safe.*MLFLOW_TRACKING_URI"):
                 ModelRegistry(warehouse, tmp_path / "models", uri).mirror("scoring")
+        # It accepts, and never says a word.
+        nobody.listen()
+        monkeypatch.setattr(mlflow_mirror, "_SECONDS", 2)
+        with pytest.raises(MirrorError, match="timeout expired"):
+            ModelRegistry(warehouse, tmp_path / "models", f"postgresql+psycopg2://{address}").mirror("scoring")
         assert away.roll_back("scoring").version == first.version
         assert away.behind("scoring") == 2
 

@@ -72,6 +72,11 @@ def test_the_same_users_have_not_drifted_and_a_rerun_gives_the_same_rows(watched
     assert checks(watched)["models that MLflow does not show"] == "warning"
     assert not needs_retraining(watched.warehouse, LATER, DAY)
     pd.testing.assert_frame_equal(rows(watched, "feature"), found)
+    # A model that was trained for another window than is asked for by now is due.
+    due = watch_drift(LATER, replace(watched.settings, conversion_window_days=7))
+    assert any("conversion_window_days was 30 and is 7" in message for message in due.messages)
+    assert checks(watched)["model in charge"] == "alert"
+    assert needs_retraining(watched.warehouse, LATER, DAY)
 
 
 def test_planted_drift_is_found_and_asks_once_for_new_models(watched: House) -> None:
