@@ -1,13 +1,22 @@
 {#-
     The first date an incremental run has to do again, as a SQL date: late rows may still have changed the last
-    `redo_days` days, and what lies after the newest date the table holds before the run's date was never done at all. A
-    table that holds none before it does not tell how far it was built: then all is done again. `date_column` is the date
-    column of the table being built.
+    `redo_days` days, and what lies after the newest date the table holds before the run's date was never done at all. That
+    date may come from a device whose clock is fast and be later than the run that took its row up: then the date of that
+    run counts, where the table remembers its runs (`remember_landings`). A table that holds none before it does not tell
+    how far it was built: then all is done again. `date_column` is the date column of the table being built.
 -#}
-{% macro first_date_to_redo(date_column, redo_days) -%}
+{% macro first_date_to_redo(date_column, redo_days, relation=this) -%}
     {%- set question -%}
-        select coalesce({{ date_after("max(" ~ date_column ~ ")", "-" ~ redo_days) }}, cast('0001-01-01' as date))
-        from {{ this }}
+        select
+            least(
+                coalesce({{ date_after("max(" ~ date_column ~ ")", "-" ~ redo_days) }}, cast('0001-01-01' as date)),
+                (
+                    select {{ date_after("max(as_of_date)", "-" ~ redo_days) }}
+                    from {{ relation_of("int_built_dates") }}
+                    where relation_name = '{{ relation.identifier }}' and as_of_date < {{ as_of_date() }}
+                )
+            )
+        from {{ relation }}
         where {{ date_column }} < {{ as_of_date() }}
     {%- endset -%}
     cast('{{ run_query(question).columns[0].values()[0] if execute }}' as date)

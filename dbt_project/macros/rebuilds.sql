@@ -1,14 +1,15 @@
 {#-
     A table of days that were built one after the other holds what the settings of each day made of it: with another
     number of days until a user counts as inactive, or until a return counts, half of its rows would mean something else
-    than the others. So it is built anew as soon as a setting it may rest on is another than the one it was built with.
+    than the others. So it is built anew as soon as a setting it may rest on is another than the one it was built with,
+    and as soon as history has landed that it does not hold (macros/history.sql).
 -#}
 {% macro should_full_refresh() -%}
     {%- do return(dbt.should_full_refresh() or is_built_with_other_settings()) -%}
 {%- endmacro %}
 
 
-{#- What tells the settings of two builds apart, as the table says it of itself. -#}
+{#- What tells the settings of two builds apart, and the history they know, as the table says it of itself. -#}
 {% macro words_of_settings() -%}
     {%- set words = [] -%}
     {%- for name in [
@@ -16,6 +17,8 @@
     ] -%}
         {%- do words.append(name ~ " " ~ setting(name)) -%}
     {%- endfor -%}
+    {%- set history = history_landing() -%}
+    {%- do words.append("history of landing " ~ history) if history is not none -%}
     {%- do return("Built with " ~ words | join(", ") ~ ".") -%}
 {%- endmacro %}
 

@@ -26,19 +26,22 @@ def key_constraint(table: TableContract) -> tuple[str, str]:
 
 
 def secondary_indexes(table: TableContract) -> dict[str, str]:
-    """Return name and definition of the further indexes: rows of a span of time, and users who are still to come.
+    """Return name and definition of the further indexes: rows of a span of time or of a landing, and users to come.
 
-    Exports come roughly in the order of time, so that a BRIN finds a span at a hundredth of the cost of a B-tree. Users
-    come in any order; those who register on or after a date are few, and every table of features leaves them out.
+    Exports come roughly in the order of time, and landings follow one another, so that a BRIN finds a span at a
+    hundredth of the cost of a B-tree. Users come in any order; those who register on or after a date are few, and every
+    table of features leaves them out.
     """
     if table.name == "users":
         name = "users_registered_at"
         return {name: f"create index if not exists {name} on raw.users (registered_at)"}
     if table.time is None:
         return {}
-    name = f"{table.name}_{table.time}"
-    options = "with (autosummarize = on)"
-    return {name: f"create index if not exists {name} on raw.{table.name} using brin ({table.time}) {options}"}
+    name = f"{table.name}_{table.time}_and_landing"
+    return {
+        name: f"create index if not exists {name} on raw.{table.name} using brin ({table.time}, _landing_id)"
+        " with (autosummarize = on)"
+    }
 
 
 def _statements(table: TableContract) -> list[str]:
@@ -54,6 +57,8 @@ def _statements(table: TableContract) -> list[str]:
         f"create table if not exists {name} ({body})",
         *(f"alter table {name} add column if not exists {column}" for column in [*columns, landed[-1]]),
         *secondary_indexes(table).values(),
+        # From before indexes knew landings.
+        *([] if table.name == "users" else [f"drop index if exists raw.{table.name}_{table.time}"]),
         f"comment on table {name} is {quoted(table.description)}",
         *(f"comment on column {name}.{column.name} is {quoted(column.description)}" for column in table.columns),
         f"comment on column {name}._batch_id is {quoted(BATCH_MEANING)}",

@@ -7,23 +7,26 @@
     )
 }}
 
--- Empty when it is made: the tables it tells of write into it in the transaction that writes their rows.
+-- Empty when it is made, but for the history that has all others built anew: the tables it tells of write into it in
+-- the transaction that writes their rows.
+{%- set history = history_landing() if execute and not is_incremental() %}
+
 with
 
 int_built_dates as (
 
     select
-        cast(null as text) as relation_name,
+        cast('history' as text) as relation_name,
 
         cast(null as bigint) as change_number,
-        cast(null as bigint) as landing_id,
+        cast({{ history if history is number else "null" }} as bigint) as landing_id,
 
         cast(null as boolean) as is_for_everybody,
 
-        cast(null as date) as as_of_date,
+        {{ as_of_date() }} as as_of_date,
         cast(null as date) as open_from_date
 
-    where false
+    where {{ "true" if history is number else "false" }}
 
 )
 

@@ -4,6 +4,7 @@
         incremental_strategy="replace_from",
         unique_key="befriended_date",
         on_schema_change="fail",
+        pre_hook="{{ remember_landings() }}",
         indexes=[
             {"columns": ["user_id", "friend_id"], "unique": true},
             {"columns": ["befriended_date"]},

@@ -4,6 +4,7 @@
         incremental_strategy="replace_from",
         unique_key="refunded_date",
         on_schema_change="fail",
+        pre_hook="{{ remember_landings() }}",
         indexes=[
             {"columns": ["user_id", "refunded_date"], "unique": true},
             {"columns": ["refunded_date"]},
