@@ -37,7 +37,8 @@ class ScoringModel:
 
     `segmenter` is None where nobody was inactive. `responses_as_of` is the date for which the first three were trained,
     where the others were refreshed later; None where all are of one date. `windows` are the days that a return, a
-    conversion and its revenue were given, by the name of the setting; empty in models from before they were kept.
+    conversion and its revenue were given, by the name of the setting; `built_with` is what the table of examples said
+    of itself (`examples_built_with`). Both are empty in models from before they were kept.
     """
 
     returns: ReturnModel
@@ -50,6 +51,7 @@ class ScoringModel:
     money: MoneyBySegment = field(default_factory=MoneyBySegment)
     responses_as_of: date | None = None
     windows: Mapping[str, int] = field(default_factory=dict)
+    built_with: str = ""
 
     def problem_with(self, settings: Settings) -> str:
         """Say why the model's figures are not what the settings ask for; nothing where they are."""
@@ -107,6 +109,7 @@ class ScoringModel:
             "money": self.money.to_state(),
             "responses_as_of": None if self.responses_as_of is None else self.responses_as_of.isoformat(),
             "windows": dict(self.windows),
+            "built_with": self.built_with,
         }
 
     @classmethod
@@ -137,6 +140,7 @@ class ScoringModel:
                 money=MoneyBySegment.from_state(state["money"]),
                 responses_as_of=date.fromisoformat(trained) if (trained := state["responses_as_of"]) else None,
                 windows={name: int(days) for name, days in state.get("windows", {}).items()},
+                built_with=str(state.get("built_with", "")),
             )
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "FeatureCatalogue",
     "PipelineError",
     "TrainingRows",
+    "examples_built_with",
     "purchase_columns",
     "read_event_features",
     "read_in_bulk",
@@ -182,6 +183,16 @@ def _read_rows(
     features = {*catalogue.user_names, *catalogue.event_names, "known_count"}
     key_names = [name for name in frame.columns if name not in features]
     return TrainingRows(frame[key_names], frame[catalogue.user_names], frame[catalogue.event_names], left_out)
+
+
+def examples_built_with(warehouse: Warehouse) -> str:
+    """Return what the table of training examples says of the settings and the history that it was built with.
+
+    It is built anew when a setting changes or history lands later (dbt_project/macros/rebuilds.sql). Empty where it was
+    built before it said so.
+    """
+    said = warehouse.scalar("select obj_description(to_regclass('features.training_examples'), 'pg_class')")
+    return str(said or "")
 
 
 def require_features(warehouse: Warehouse, as_of_date: date) -> None:

@@ -23,6 +23,7 @@ from ml.pipelines.model import (
 from ml.pipelines.promotion import judge_challenger
 from ml.pipelines.reading import (
     TrainingRows,
+    examples_built_with,
     purchase_columns,
     read_inactive_users,
     read_purchases,
@@ -68,7 +69,8 @@ def train_models(as_of_date: date, settings: Settings) -> StageReport:
     """Train a version on what was known on a date, unless one is fresh enough.
 
     A version is fresh for `retrain_after_days` after its own date, unless drift asks for a new one. The first version
-    is promoted at once; a later one if it beats the champion.
+    is promoted at once; a later one if it beats the champion, or if the champion's examples were others: outcomes after
+    its date say nothing of history that landed since.
     """
     warehouse = Warehouse(settings.warehouse_url)
     registry = open_registry(warehouse, settings)
@@ -81,7 +83,11 @@ def train_models(as_of_date: date, settings: Settings) -> StageReport:
         try:
             incumbent = ScoringModel.from_state(registry.load(champion))
             # Whoever speaks nonsense can neither score nor be compared with.
-            problem = incumbent.problem_with(settings) or Probe.read(warehouse, as_of_date).problem_of(incumbent)
+            problem = (
+                incumbent.problem_with(settings)
+                or _change_of_examples(incumbent.built_with, examples_built_with(warehouse))
+                or Probe.read(warehouse, as_of_date).problem_of(incumbent)
+            )
         except RegistryError as error:
             problem = str(error)
         if problem:
@@ -218,11 +224,26 @@ def fit_scoring_model(
     metrics |= money_metrics | measure_segments(
         examples, returns, add_worth(examples.features, conversions, revenues)[WORTH], segmenter
     )
-    windows = outcome_windows(settings)
     model = ScoringModel(
-        returns, conversions, revenues, lifetime, activity, influence, segmenter, money, windows=windows
+        returns,
+        conversions,
+        revenues,
+        lifetime,
+        activity,
+        influence,
+        segmenter,
+        money,
+        windows=outcome_windows(settings),
+        built_with=examples_built_with(warehouse),
     )
     return model, metrics, messages
+
+
+def _change_of_examples(then: str, now: str) -> str:
+    """Say that examples were built anew, with other settings or with history that landed since; else say nothing."""
+    if not then or not now or then == now:
+        return ""
+    return f"Its examples were built anew since. Then: {then} Now: {now}"
 
 
 def calibrate_money(

@@ -100,6 +100,24 @@ def test_a_champion_of_other_windows_is_passed_over_and_replaced(house: House) -
     assert trusted_model(house.warehouse, DAY, house.settings).note.startswith("Scored by the earlier model")
 
 
+def test_a_young_champion_of_other_examples_is_replaced_by_the_next_training(house: House) -> None:
+    """Campaigns of the last year landed after the first training: nobody waits a week for what they teach."""
+    house.fill(users=300)
+    house.warehouse.execute("comment on table features.training_examples is 'Built with return_window_days 14.'")
+    first = train_models(DAY, house.settings)
+    assert train_models(DAY, house.settings).rows == 0
+    house.warehouse.execute(
+        "comment on table features.training_examples is 'Built with return_window_days 14, history of landing 2.'"
+    )
+    # It says no nonsense, so it scores as long as there is no other.
+    assert trusted_model(house.warehouse, DAY, house.settings).version == first.details["version"]
+    report = train_models(DAY, house.settings)
+    assert any("history of landing 2" in message for message in report.messages)
+    assert trusted_model(house.warehouse, DAY, house.settings).version == report.details["version"]
+    assert report.details["version"] != first.details["version"]
+    assert train_models(DAY, house.settings).rows == 0
+
+
 def test_a_young_champion_that_predicts_nonsense_is_replaced_by_the_next_training(house: House) -> None:
     house.fill(users=300)
     train_models(DAY, house.settings)
