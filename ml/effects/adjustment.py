@@ -78,7 +78,7 @@ def adjust_for_choice(exposures: Exposures, maximum_propensity: float) -> Adjust
     folds = fold_by_user(exposures.user_ids)
     used = np.flatnonzero(plain > 0)
     chances = np.full(len(plain), np.nan)
-    matrix = design.matrix[used]
+    matrix = design.matrix if len(used) == len(plain) else design.matrix[used]
     chances[used] = predict_exposure(matrix, exposed[used], plain[used], folds[used])
     # How many of the exposed a control just like this row stands for, or would have to.
     represented = represented * chances / np.maximum(1.0 - chances, 1e-12)
