@@ -9,7 +9,6 @@
     {%- set takes_up_landings = (
         execute
         and flags.WHICH in ("build", "run")
-        and not flags.FULL_REFRESH
         and "model.rekindle.fct_user_days" in selected_resources
     ) -%}
     {%- if takes_up_landings -%}
@@ -21,6 +20,10 @@
 {%- endmacro %}
 
 {% macro postgres__notice_history() -%}
+    {%- if flags.FULL_REFRESH -%}
+        {%- do write_rows_left_out(0) -%}
+        {%- do return("") -%}
+    {%- endif -%}
     {%- set built_dates = relation_of("int_built_dates") -%}
     {%- set days = relation_of("fct_user_days") -%}
     {%- if not exists(built_dates) or not exists(days) -%}
@@ -82,18 +85,32 @@
             ~ known[1] ~ ", " ~ as_of_date() ~ ") on conflict (relation_name, as_of_date) do update"
             ~ " set landing_id = excluded.landing_id"
         ) -%}
-        {%- do run_query("commit") -%}
         {%- do log(
             "History has landed (rows: " ~ told | join(", ") ~ "): all tables are built anew, which takes longer than a day.",
             info=true
         ) -%}
-    {%- elif told -%}
+    {%- endif -%}
+    {%- do write_rows_left_out(0 if much else counted | map(attribute="rows.found") | sum) -%}
+    {%- if told and not much -%}
         {%- do exceptions.warn(
             "Rows that came too late are not counted (" ~ told | join(", ") ~ "): they happened more than "
             ~ setting("late_arrival_days") ~ " days before the run that should have seen them. To count them, run once: "
             ~ "python -m local dbt run --full-refresh"
         ) -%}
     {%- endif -%}
+{%- endmacro %}
+
+
+{#- What `reporting.system_health` shows of rows that no table counts. -#}
+{% macro write_rows_left_out(rows) -%}
+    {%- set statement -%}
+        insert into {{ source("audit", "health_checks") }} (as_of_date, "check", status, value)
+        values ({{ as_of_date() }}, 'rows that came too late', '{{ "warning" if rows else "ok" }}', {{ rows }})
+        on conflict (as_of_date, "check") do update
+            set status = excluded.status, value = excluded.value, checked_at = excluded.checked_at
+    {%- endset -%}
+    {%- do run_query(statement) -%}
+    {%- do run_query("commit") -%}
 {%- endmacro %}
 
 

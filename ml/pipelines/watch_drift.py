@@ -26,6 +26,14 @@ __all__ = ["needs_retraining", "watch_drift"]
 _MINIMUM_USERS = 200
 _MINIMUM_RETURNS = 20
 
+# What this stage writes to audit.health_checks; checks of other stages stay when a date is watched again.
+_MODEL_IN_CHARGE = "model in charge"
+_NOT_SHOWN = "models that MLflow does not show"
+_DRIFTED_FEATURES = "share of features that drifted"
+_DRIFT_OF_PREDICTIONS = "drift of predictions"
+_CALIBRATION = "calibration of the chance to return"
+_CHECKS = [_MODEL_IN_CHARGE, _NOT_SHOWN, _DRIFTED_FEATURES, _DRIFT_OF_PREDICTIONS, _CALIBRATION]
+
 # Users who were not invited, by tenths of their chance, of the newest date whose return window is over.
 CALIBRATION = """
     with closed as (
@@ -74,11 +82,11 @@ def watch_drift(as_of_date: date, settings: Settings) -> StageReport:
     registry = open_registry(warehouse, settings)
     late = mirror_models(registry)
     behind = registry.behind(MODEL_NAME)
-    shown = _check(as_of_date, "models that MLflow does not show", "warning" if behind else "ok", behind, None)
+    shown = _check(as_of_date, _NOT_SHOWN, "warning" if behind else "ok", behind, None)
     try:
         model, version, passed_over = load_champion(warehouse, as_of_date, settings)
     except RegistryError as error:
-        _write(warehouse, as_of_date, [], [_check(as_of_date, "model in charge", "alert", None, None), shown])
+        _write(warehouse, as_of_date, [], [_check(as_of_date, _MODEL_IN_CHARGE, "alert", None, None), shown])
         return StageReport("watch_drift", as_of_date, 0, (str(error), *late), {"status": "alert"})
     reference_date = model.responses_as_of or version.as_of_date
     wrong = model.problem_with(settings)
@@ -96,7 +104,7 @@ def watch_drift(as_of_date: date, settings: Settings) -> StageReport:
         row |= {"as_of_date": as_of_date, "reference_date": reference_date, "model_version": version.version}
     checks = [
         *_checks(as_of_date, rows, settings),
-        _check(as_of_date, "model in charge", "alert" if due else "warning" if passed_over else "ok", None, None),
+        _check(as_of_date, _MODEL_IN_CHARGE, "alert" if due else "warning" if passed_over else "ok", None, None),
         shown,
     ]
     _write(warehouse, as_of_date, rows, checks)
@@ -111,18 +119,21 @@ def needs_retraining(warehouse: Warehouse, as_of_date: date, newest_date: date) 
     return bool(
         warehouse.scalar(
             """
+            with checks as (
+                select * from audit.health_checks where "check" = any(%(checks)s)
+            )
             select exists (
-                select from audit.health_checks as raised
+                select from checks as raised
                 where raised.status = 'alert' and raised.as_of_date > %(newest)s and raised.as_of_date <= %(as_of_date)s
                     and not exists (
-                        select from audit.health_checks as earlier
+                        select from checks as earlier
                         where earlier."check" = raised."check" and earlier.status = 'alert' and earlier.as_of_date = (
-                            select max(as_of_date) from audit.health_checks where as_of_date <= %(newest)s
+                            select max(as_of_date) from checks where as_of_date <= %(newest)s
                         )
                     )
             )
             """,
-            {"as_of_date": as_of_date, "newest": newest_date},
+            {"as_of_date": as_of_date, "newest": newest_date, "checks": _CHECKS},
         )
     )
 
@@ -247,9 +258,9 @@ def _checks(as_of_date: date, rows: Sequence[dict[str, object]], settings: Setti
     largest = max((float(str(row["psi"])) for row in predictions), default=None)
     error = float(str(calibration[0]["calibration_error"])) if calibration else None
     for name, value, limit in (
-        ("share of features that drifted", share, alerts.maximum_drifted_share),
-        ("drift of predictions", largest, alerts.maximum_psi),
-        ("calibration of the chance to return", error, alerts.maximum_calibration_error),
+        (_DRIFTED_FEATURES, share, alerts.maximum_drifted_share),
+        (_DRIFT_OF_PREDICTIONS, largest, alerts.maximum_psi),
+        (_CALIBRATION, error, alerts.maximum_calibration_error),
     ):
         status = "unknown" if value is None else "alert" if value > limit else "ok"
         checks.append(_check(as_of_date, name, status, value, limit))
@@ -263,12 +274,15 @@ def _check(as_of_date: date, name: str, status: str, value: float | None, limit:
 def _write(
     warehouse: Warehouse, as_of_date: date, rows: Sequence[dict[str, object]], checks: Sequence[dict[str, object]]
 ) -> None:
-    key = {"as_of_date": as_of_date}
+    key = {"as_of_date": as_of_date, "checks": _CHECKS}
     with warehouse.transaction() as connection:
         connection.execute("delete from predictions.drift where as_of_date = %(as_of_date)s", key)
         if rows:
             warehouse.copy_frame(connection, "predictions.drift", pd.DataFrame(list(rows)))
-        warehouse.replace_rows(connection, "audit.health_checks", pd.DataFrame(list(checks)), key)
+        connection.execute(
+            'delete from audit.health_checks where as_of_date = %(as_of_date)s and "check" = any(%(checks)s)', key
+        )
+        warehouse.copy_frame(connection, "audit.health_checks", pd.DataFrame(list(checks)))
 
 
 def _report(

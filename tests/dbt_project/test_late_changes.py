@@ -136,8 +136,15 @@ def test_a_few_rows_of_history_are_told_of_and_a_run_is_a_day(
     told = run_dbt(["run", "--select", *selected], settings, LAST_DATE + day)
     assert "Rows that came too late are not counted (1 sessions)" in " ".join(told.split())
     assert built_dates(warehouse_url) == [LAST_DATE, LAST_DATE + day]
-    dbt_project.build(warehouse_url, LAST_DATE + 2 * day, select=selected)
-    assert built_dates(warehouse_url) == [LAST_DATE, LAST_DATE + day, LAST_DATE + 2 * day]
+    health = "rpt_system_health"
+    dbt_project.build(warehouse_url, LAST_DATE + day, select=[health])
+    assert rows_left_out(warehouse_url) == ("warning", 1, LAST_DATE + day)
+    dbt_project.build(warehouse_url, LAST_DATE + day, select=[*selected, health], full_refresh=True)
+    assert rows_left_out(warehouse_url) == ("ok", 0, LAST_DATE + day)
+    land(warehouse_url, world, landed, midnight(LAST_DATE + day), midnight(LAST_DATE + 2 * day))
+    dbt_project.build(warehouse_url, LAST_DATE + 2 * day, select=[*selected, health])
+    assert built_dates(warehouse_url) == [LAST_DATE + day, LAST_DATE + 2 * day]
+    assert rows_left_out(warehouse_url) == ("ok", 0, LAST_DATE + 2 * day)
 
 
 def test_items_alone_can_be_history(warehouse_url: str, dbt_project: DbtProject) -> None:
@@ -163,6 +170,14 @@ def land_items(url: str, items: list[Row]) -> None:
         newest = connection.execute("select max(landing_id) from audit.landings").fetchone()
         assert newest is not None
         insert_rows(connection, "items", items, newest[0])
+
+
+def rows_left_out(url: str) -> tuple[str, float, date] | None:
+    """What `reporting.system_health` says, for which date, of rows that came too late."""
+    with psycopg.connect(url) as connection:
+        return connection.execute(
+            "select status, value, as_of_date from reporting.system_health where \"check\" = 'rows that came too late'"
+        ).fetchone()
 
 
 def built_dates(url: str) -> list[date]:

@@ -20,6 +20,11 @@ create schema if not exists marts;
 create table marts.fct_exposures (user_id text, exposed_at timestamptz, arm text);
 create table marts.fct_user_days (user_id text, activity_date date);
 """
+# A check of another stage.
+TOO_LATE = (
+    'insert into audit.health_checks (as_of_date, "check", status, value)'
+    " values (%s, 'rows that came too late', 'warning', 1)"
+)
 
 
 @pytest.fixture
@@ -65,11 +70,13 @@ def test_the_same_users_have_not_drifted_and_a_rerun_gives_the_same_rows(watched
     assert report.details["status"] == "ok"
     assert checks(watched)["calibration of the chance to return"] == "unknown"
     assert not needs_retraining(watched.warehouse, LATER, DAY)
+    watched.warehouse.execute(TOO_LATE, (LATER,))
     assert checks(watched)["models that MLflow does not show"] == "ok"
     # Nobody listens there: what cannot be shown is said, and nothing else changes.
     late = watch_drift(LATER, replace(watched.settings, tracking_uri="http://127.0.0.1:1"))
     assert any("The models are safe" in message for message in late.messages)
     assert checks(watched)["models that MLflow does not show"] == "warning"
+    assert checks(watched)["rows that came too late"] == "warning"
     assert not needs_retraining(watched.warehouse, LATER, DAY)
     pd.testing.assert_frame_equal(rows(watched, "feature"), found)
     # A model that was trained for another window than is asked for by now is due.
@@ -95,8 +102,17 @@ def test_planted_drift_is_found_and_asks_once_for_new_models(watched: House) -> 
     assert checks(watched)["share of features that drifted"] == "alert"
     assert any("country" in message for message in report.messages)
     assert needs_retraining(watched.warehouse, LATER, DAY)
-    # Who was trained on that date, or saw the alert already, is not asked again.
+    # Who was trained on that date, or saw the alert already, is not asked again, whatever others found since.
     assert not needs_retraining(watched.warehouse, LATER, LATER)
+    tomorrow, later = LATER + timedelta(days=1), LATER + timedelta(days=2)
+    watched.warehouse.execute(TOO_LATE, (tomorrow,))
+    watched.warehouse.execute(
+        'insert into audit.health_checks (as_of_date, "check", status)'
+        ' select %s, "check", status from audit.health_checks where as_of_date = %s',
+        (later, LATER),
+    )
+    assert not needs_retraining(watched.warehouse, later, tomorrow)
+    watched.warehouse.execute("delete from audit.health_checks where as_of_date > %s", (LATER,))
     patient = replace(watched.settings, retrain_after_days=1000)
     trained = train_models(LATER, patient)
     assert any("drifted" in message for message in trained.messages)
