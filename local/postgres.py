@@ -34,7 +34,8 @@ SUPERUSER = "rekindle"
 # Where data and binaries go when root keeps the state in a folder that the service user cannot enter.
 SHARED_PARENTS = (Path("/var/lib"), Path("/var/tmp"), Path("/tmp"))
 START_ATTEMPTS = 5
-START_TIMEOUT_SECONDS = 60
+# After a crash Postgres first writes every file of the data directory to disk; who waits sees that it goes on.
+START_TIMEOUT_SECONDS = 600
 STOP_TIMEOUT_SECONDS = 60
 
 

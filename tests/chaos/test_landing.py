@@ -5,15 +5,18 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from local.postgres import EmbeddedPostgres
 from tests.warehouse.sources import good_source, snapshot, write_csv
-from warehouse.door import Warehouse
+from warehouse.door import Warehouse, WarehouseError
 from warehouse.landing import land_folder
+from warehouse.landing.workbench import open_workbench
 from warehouse.migrations import migrate
 from warehouse.settings import Settings
 
@@ -119,8 +122,57 @@ def test_a_database_that_dies_during_a_landing_comes_back_with_all_or_nothing(
             found = content(Warehouse(server.url("fragile")))
             assert found == empty or process.returncode == 0
             if process.returncode != 0:
-                assert "Error" in complaint
+                check_complaint(complaint, server.url("fragile"))
         land_folder(source, replace(settings, warehouse_url=server.url("fragile")))
         assert content(Warehouse(server.url("fragile"))) == content(whole)
+        with pytest.raises(WarehouseError, match="cannot be reached") as raised:
+            lose_the_server(server)
+        check_complaint("".join(traceback.format_exception(raised.value)), server.url("fragile"))
     finally:
         server.remove()
+
+
+def lose_the_server(server: EmbeddedPostgres) -> None:
+    """Ask something of a server that has stopped since the work began."""
+    with open_workbench(Warehouse(server.url("fragile"))) as workbench:
+        server.stop()
+        workbench.scalar_from_warehouse("select 1")
+
+
+def test_a_connection_that_breaks_amid_the_rows_ends_in_a_sentence(
+    make_warehouse_url, settings: Settings, source: Path
+) -> None:
+    """Postgres ends the connection at a row in the middle of a table: no half table, and no process that aborts."""
+    broken = Warehouse(make_warehouse_url())
+    empty = content(broken)
+    broken.execute(
+        """
+        create function raw.hang_up() returns trigger language plpgsql as $$
+        begin
+            perform pg_terminate_backend(pg_backend_pid());
+            return new;
+        end $$
+        """
+    )
+    broken.execute(
+        "create trigger hang_up before insert on raw.sessions for each row when (new.session_id like '%5000')"
+        " execute function raw.hang_up()"
+    )
+    process = begin(source, broken.url)
+    output, complaint = process.communicate(timeout=300)
+    assert process.returncode == 1
+    assert "landed" not in output
+    check_complaint(complaint, broken.url)
+    assert "nothing was landed. Run it again." in complaint
+    assert content(broken) == empty
+    broken.execute("drop trigger hang_up on raw.sessions")
+    assert land_folder(source, replace(settings, warehouse_url=broken.url)).batch_id
+
+
+def check_complaint(complaint: str, url: str) -> None:
+    """Who reads the log of a landing that broke off finds one of our sentences, and no password."""
+    last = complaint.strip().splitlines()[-1]
+    assert last.startswith(("warehouse.landing.reports.LandingError: ", "warehouse.door.WarehouseError: ")), complaint
+    password = urlsplit(url).password
+    assert password is not None
+    assert password not in complaint

@@ -7,12 +7,12 @@ from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import duckdb
+import psycopg
 
 from ml.contracts import StageReport
 from warehouse.conflicts import retry_conflicts
 from warehouse.contract import TableContract, load_contract
-from warehouse.door import Warehouse
+from warehouse.door import Warehouse, WarehouseError
 from warehouse.landing.checks import TableChecks, literal
 from warehouse.landing.quarantine import collect_quarantine
 from warehouse.landing.reports import LandedTable, LandingError, LandingReport
@@ -85,18 +85,25 @@ def land_folder(folder: Path, settings: Settings) -> LandingReport:
 
     Raises:
         LandingError: the source is refused as a whole, and the warehouse is as it was.
-        WarehouseError: acts of consent of the same users came in between every time; the warehouse is as it was.
+        WarehouseError: acts of consent of the same users came in between every time, or the warehouse went away; it is
+            as it was.
     """
     contract = load_contract()
     tables, warnings = find_tables(folder, contract)
     batch_id = batch_id_of(tables)
     warehouse = Warehouse(settings.warehouse_url)
     with warehouse.connect() as guard:
-        # Held by this session until it ends, also when the process is killed.
-        guard.execute("select pg_advisory_lock(%s)", (LANDING_LOCK,))
-        guard.commit()
-        known = guard.execute(NEWEST_BATCH, (batch_id,)).fetchall()
-        guard.commit()
+        try:
+            # Held by this session until it ends, also when the process is killed.
+            guard.execute("select pg_advisory_lock(%s)", (LANDING_LOCK,))
+            guard.commit()
+            known = guard.execute(NEWEST_BATCH, (batch_id,)).fetchall()
+            guard.commit()
+        except psycopg.OperationalError as error:
+            reason = " ".join(str(error).split())
+            raise WarehouseError(
+                f"The warehouse did not answer ({reason}): nothing was landed. Run it again."
+            ) from error
         if known:
             return LandingReport(
                 batch_id,
@@ -139,14 +146,9 @@ def _land(
                 collect_quarantine(workbench, source, checks, received, batch_id, is_first=not has_quarantine)
             )
     _refuse_currency_mix(workbench, all_checks["payments"])
-    try:
-        retry_conflicts(
-            lambda: write_batch(workbench, contract, sources, landed, has_landed, batch_id), "the landing of the source"
-        )
-    except duckdb.Error as error:
-        raise LandingError(
-            f"Postgres refused the rows ({str(error).strip().splitlines()[0]}): nothing was landed."
-        ) from error
+    retry_conflicts(
+        lambda: write_batch(workbench, contract, sources, landed, has_landed, batch_id), "the landing of the source"
+    )
     return LandingReport(batch_id, tuple(landed), tuple(warnings))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from warehouse.contract import TableContract
-from warehouse.door import Warehouse
+from warehouse.door import Warehouse, WarehouseError
 from warehouse.landing.checks import DUCKDB_TYPES, TableChecks, identifier, literal
 from warehouse.landing.csv_reader import CsvFile
 from warehouse.landing.reports import LandingError
@@ -31,17 +32,29 @@ FEW_KEYS = 20_000
 
 @contextmanager
 def open_workbench(warehouse: Warehouse) -> Iterator[Workbench]:
-    """Open a session whose big tables may spill to a temporary folder, and close it whatever happens."""
+    """Open a session whose big tables may spill to a temporary folder, and close it whatever happens.
+
+    Raises:
+        WarehouseError: the warehouse does not answer, or no longer.
+        LandingError: DuckDB, or Postgres behind it, refused something; what was not committed is undone.
+    """
     duckdb_extensions.import_extension("postgres_scanner")
-    with TemporaryDirectory(prefix="rekindle-landing-") as folder, duckdb.connect() as connection:
-        connection.execute("load postgres_scanner")
-        connection.execute(f"set temp_directory = {literal(folder)}")
-        connection.execute("set timezone = 'UTC'")
-        connection.execute("set preserve_insertion_order = false")
-        connection.execute("set enable_progress_bar = false")
-        warehouse.connect().close()  # an address that does not answer stops here, with a sentence
-        connection.execute(f"attach {literal(warehouse.url)} as pg (type postgres)")
-        yield Workbench(connection)
+    with TemporaryDirectory(prefix="rekindle-landing-") as folder:
+        connection = duckdb.connect()
+        try:
+            connection.execute("load postgres_scanner")
+            connection.execute(f"set temp_directory = {literal(folder)}")
+            connection.execute("set timezone = 'UTC'")
+            connection.execute("set preserve_insertion_order = false")
+            connection.execute("set enable_progress_bar = false")
+            warehouse.connect().close()  # an address that does not answer stops here, with a sentence
+            connection.execute(f"attach {literal(warehouse.url)} as pg (type postgres)")
+            yield Workbench(connection)
+        except duckdb.Error as error:
+            # Not chained: DuckDB names the whole address, password and all.
+            raise _in_words(error, warehouse) from None
+        finally:
+            _close(connection)
 
 
 class Workbench:
@@ -279,6 +292,30 @@ def _looks_complete(rows: pa.Table, table: TableContract) -> Any:
             fits = pc.match_substring_regex(rows[column.name], shape.get(column.type, "."))
             verdict = pc.and_(verdict, pc.fill_null(fits, False).combine_chunks())
     return verdict.to_numpy(zero_copy_only=False)
+
+
+def _in_words(error: duckdb.Error, warehouse: Warehouse) -> WarehouseError | LandingError:
+    """What a failure of the session was, without the password of the address."""
+    try:
+        warehouse.connect().close()
+    except WarehouseError as gone:
+        return WarehouseError(f"{gone} Nothing was landed.")
+    reason = _first_line(error).replace(warehouse.url, "the warehouse")
+    return LandingError(f"The landing broke off ({reason}): nothing was landed. Run it again.")
+
+
+def _close(connection: duckdb.DuckDBPyConnection) -> None:
+    """Close a session, or leave one behind that cannot be closed.
+
+    A connection that breaks amid the rows of a COPY is an internal error to DuckDB, after which it takes no statement,
+    no rollback either; closing would send that rollback into the broken connection and abort the whole process.
+    """
+    try:
+        connection.execute("select 1")
+    except duckdb.FatalException:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+    else:
+        connection.close()
 
 
 def _first_line(error: Exception) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import duckdb
+
 from warehouse.contract import TableContract
 from warehouse.landing.checks import literal
 from warehouse.landing.reports import LandedTable
@@ -41,8 +43,12 @@ def write_batch(
                 _write_releases(workbench, table.table, batch_id)
         _write_receipts(workbench, sources, landed, batch_id, landing_id)
         workbench.execute("commit")
-    except BaseException:
-        workbench.execute("rollback")
+    except BaseException as error:
+        try:
+            workbench.execute("rollback")
+        except duckdb.Error as refused:
+            # Postgres undoes what a broken connection has begun. Why it broke is what counts.
+            error.add_note(f"No rollback after it: {refused}")
         raise
 
 
