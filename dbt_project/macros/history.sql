@@ -101,7 +101,7 @@
 {%- endmacro %}
 
 
-{#- What `reporting.system_health` shows of rows that no table counts. -#}
+{#- What `reporting.system_health` shows of rows that no table counts, committed with all that was noticed before. -#}
 {% macro write_rows_left_out(rows) -%}
     {%- set statement -%}
         insert into {{ source("audit", "health_checks") }} (as_of_date, "check", status, value)

@@ -31,8 +31,8 @@ _MODEL_IN_CHARGE = "model in charge"
 _NOT_SHOWN = "models that MLflow does not show"
 _DRIFTED_FEATURES = "share of features that drifted"
 _DRIFT_OF_PREDICTIONS = "drift of predictions"
-_CALIBRATION = "calibration of the chance to return"
-_CHECKS = [_MODEL_IN_CHARGE, _NOT_SHOWN, _DRIFTED_FEATURES, _DRIFT_OF_PREDICTIONS, _CALIBRATION]
+_CALIBRATION_OF_RETURNS = "calibration of the chance to return"
+_OWN_CHECKS = [_MODEL_IN_CHARGE, _NOT_SHOWN, _DRIFTED_FEATURES, _DRIFT_OF_PREDICTIONS, _CALIBRATION_OF_RETURNS]
 
 # Users who were not invited, by tenths of their chance, of the newest date whose return window is over.
 CALIBRATION = """
@@ -133,7 +133,7 @@ def needs_retraining(warehouse: Warehouse, as_of_date: date, newest_date: date) 
                     )
             )
             """,
-            {"as_of_date": as_of_date, "newest": newest_date, "checks": _CHECKS},
+            {"as_of_date": as_of_date, "newest": newest_date, "checks": _OWN_CHECKS},
         )
     )
 
@@ -260,7 +260,7 @@ def _checks(as_of_date: date, rows: Sequence[dict[str, object]], settings: Setti
     for name, value, limit in (
         (_DRIFTED_FEATURES, share, alerts.maximum_drifted_share),
         (_DRIFT_OF_PREDICTIONS, largest, alerts.maximum_psi),
-        (_CALIBRATION, error, alerts.maximum_calibration_error),
+        (_CALIBRATION_OF_RETURNS, error, alerts.maximum_calibration_error),
     ):
         status = "unknown" if value is None else "alert" if value > limit else "ok"
         checks.append(_check(as_of_date, name, status, value, limit))
@@ -274,7 +274,7 @@ def _check(as_of_date: date, name: str, status: str, value: float | None, limit:
 def _write(
     warehouse: Warehouse, as_of_date: date, rows: Sequence[dict[str, object]], checks: Sequence[dict[str, object]]
 ) -> None:
-    key = {"as_of_date": as_of_date, "checks": _CHECKS}
+    key = {"as_of_date": as_of_date, "checks": _OWN_CHECKS}
     with warehouse.transaction() as connection:
         connection.execute("delete from predictions.drift where as_of_date = %(as_of_date)s", key)
         if rows:

@@ -15,7 +15,7 @@ import pytest
 from local.postgres import EmbeddedPostgres
 from tests.warehouse.sources import good_source, snapshot, write_csv
 from warehouse.door import Warehouse, WarehouseError
-from warehouse.landing import land_folder
+from warehouse.landing import LandingError, land_folder
 from warehouse.landing.workbench import open_workbench
 from warehouse.migrations import migrate
 from warehouse.settings import Settings
@@ -26,12 +26,20 @@ LANDING = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from warehouse.landing import land_folder
+from warehouse.landing import LandingError, land_folder
 from warehouse.settings import load_settings
 settings = replace(load_settings(), warehouse_url=sys.argv[2])
 print("landing", flush=True)
 land_folder(Path(sys.argv[1]), settings)
 print("landed", flush=True)
+"""
+
+HANG_UP = """
+create function raw.hang_up() returns trigger language plpgsql as $$
+begin
+    perform pg_terminate_backend(pg_backend_pid());
+    return new;
+end $$
 """
 
 
@@ -145,15 +153,7 @@ def test_a_connection_that_breaks_amid_the_rows_ends_in_a_sentence(
     """Postgres ends the connection at a row in the middle of a table: no half table, and no process that aborts."""
     broken = Warehouse(make_warehouse_url())
     empty = content(broken)
-    broken.execute(
-        """
-        create function raw.hang_up() returns trigger language plpgsql as $$
-        begin
-            perform pg_terminate_backend(pg_backend_pid());
-            return new;
-        end $$
-        """
-    )
+    broken.execute(HANG_UP)
     broken.execute(
         "create trigger hang_up before insert on raw.sessions for each row when (new.session_id like '%5000')"
         " execute function raw.hang_up()"
@@ -166,6 +166,21 @@ def test_a_connection_that_breaks_amid_the_rows_ends_in_a_sentence(
     assert "nothing was landed. Run it again." in complaint
     assert content(broken) == empty
     broken.execute("drop trigger hang_up on raw.sessions")
+    assert land_folder(source, replace(settings, warehouse_url=broken.url)).batch_id
+
+
+def test_a_connection_that_breaks_while_postgres_commits_claims_nothing(
+    make_warehouse_url, settings: Settings, source: Path
+) -> None:
+    broken = Warehouse(make_warehouse_url())
+    broken.execute(HANG_UP)
+    broken.execute(
+        "create constraint trigger hang_up after insert on audit.landings deferrable initially deferred"
+        " for each row execute function raw.hang_up()"
+    )
+    with pytest.raises(LandingError, match="whether all of it was landed is not known"):
+        land_folder(source, replace(settings, warehouse_url=broken.url))
+    broken.execute("drop trigger hang_up on audit.landings")
     assert land_folder(source, replace(settings, warehouse_url=broken.url)).batch_id
 
 

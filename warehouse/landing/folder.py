@@ -86,7 +86,7 @@ def land_folder(folder: Path, settings: Settings) -> LandingReport:
     Raises:
         LandingError: the source is refused as a whole, and the warehouse is as it was.
         WarehouseError: acts of consent of the same users came in between every time, or the warehouse went away; it is
-            as it was.
+            as it was, unless it went away when everything had been committed.
     """
     contract = load_contract()
     tables, warnings = find_tables(folder, contract)

@@ -295,13 +295,17 @@ def _looks_complete(rows: pa.Table, table: TableContract) -> Any:
 
 
 def _in_words(error: duckdb.Error, warehouse: Warehouse) -> WarehouseError | LandingError:
-    """What a failure of the session was, without the password of the address."""
+    """What a failure of the session was, without the password of the address.
+
+    A connection that is lost while Postgres commits does not tell whether it did, so neither is claimed.
+    """
     try:
         warehouse.connect().close()
     except WarehouseError as gone:
-        return WarehouseError(f"{gone} Nothing was landed.")
+        return WarehouseError(f"{gone} Nothing is there by halves: run it again when the warehouse answers.")
     reason = _first_line(error).replace(warehouse.url, "the warehouse")
-    return LandingError(f"The landing broke off ({reason}): nothing was landed. Run it again.")
+    outcome = "whether all of it was landed is not known" if '"COMMIT"' in reason else "nothing was landed"
+    return LandingError(f"The landing broke off ({reason}): {outcome}. Run it again.")
 
 
 def _close(connection: duckdb.DuckDBPyConnection) -> None:
